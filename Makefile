@@ -1,0 +1,70 @@
+# Two commands do everything: `make run` starts the service, `make test` passes the tests. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+SOURCES := app operator/src tests loadtest
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  \033[36m%-18s\033[0m %s\n", $$1, $$2}'
+
+# ── the environment ──────────────────────────────────────────────────────────────────────────────
+
+$(VENV)/ready: requirements/dev.txt requirements/bootstrap.txt app/pyproject.toml operator/pyproject.toml
+	@test -x $(BIN)/python || { $(PYTHON) -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "energy: needs Python 3.11 or newer with its venv module; found: $$($(PYTHON) --version 2>&1)." \
+	    "Install it (Debian: apt-get install python3-venv) or name one with PYTHON=..." >&2; exit 1; }; \
+	  $(PYTHON) -m venv $(VENV); }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e app -e operator
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/ready ## Make the environment (.venv) from the hash-pinned requirement files
+
+.PHONY: lock
+lock: $(VENV)/ready ## Pin requirements/*.in anew into requirements/*.txt, with hashes
+	@cd requirements && for name in bootstrap app embedded operator dev; do \
+	  ../$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(LOCK_FLAGS) $$name.in -o $$name.txt; done
+
+# ── the service ──────────────────────────────────────────────────────────────────────────────────
+
+.PHONY: run
+run: $(VENV)/ready ## Start the service on 127.0.0.1:8000 with its own PostgreSQL (data in build/data)
+	@mkdir -p build
+	@ENERGY_AUTH="$${ENERGY_AUTH:-off}" ENERGY_DATA_DIR="$${ENERGY_DATA_DIR:-build/data}" exec $(BIN)/energy serve
+
+# ── the gates ────────────────────────────────────────────────────────────────────────────────────
+
+.PHONY: lint
+lint: $(VENV)/ready ## ruff, mypy (strict) and the directions of the layers
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/mypy app/src operator/src
+	@$(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/ready ## Format the code and mend what ruff can mend
+	@$(BIN)/ruff check --fix-only --quiet $(SOURCES)
+	@$(BIN)/ruff format --quiet $(SOURCES)
+
+.PHONY: test
+test: lint ## Everything that needs no root, Docker or Go: lint, then the tests (under five minutes)
+	@$(BIN)/pytest -q --durations=10 -m "not slow"
+
+.PHONY: bench
+bench: $(VENV)/ready ## Compare in one run: ceiling, strategies, whole path, batch, bare SQL (needs wrk); writes build/bench.json
+	@$(BIN)/python -m tests.bench
+
+.PHONY: clean
+clean: ## Remove what was built; keeps build/data
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis $(VENV)
+
+include $(wildcard make/*.mk)
