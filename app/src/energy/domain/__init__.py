@@ -1,0 +1,1 @@
+"""The rules of meter readings: pure functions and values, the standard library only, no clock and no database."""

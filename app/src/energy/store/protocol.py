@@ -1,0 +1,114 @@
+"""What the rest of the service may ask of a store, and how a store says no.
+
+It exists so that ingestion and HTTP can be read, and tested for faults, without a database. Knows no SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Protocol
+from uuid import UUID
+
+from energy.domain.reading import Outcome, Reading, Stored
+
+
+class StoreError(Exception):
+    """The store could not do it now."""
+
+
+class Unavailable(StoreError):
+    """Nothing of the request reached the database: it is certainly not stored."""
+
+
+class Interrupted(StoreError):
+    """The request reached the database and its outcome did not come back, or was asked to be tried again.
+
+    Trying the same rows again is safe: each has its id.
+    """
+
+
+class Poisoned(StoreError):
+    """The database refuses the batch because of what is in one of its rows. Nothing of it is stored."""
+
+
+class BatchStore(Protocol):
+    """All that the ingest queue needs."""
+
+    async def append(self, batch: Sequence[Reading], timeout_s: float) -> list[Outcome]:
+        """Stores the batch in one transaction and returns after COMMIT, an outcome a reading, in the same order.
+
+        Ids inside one batch must differ. A row that is already there is answered as a replay or a conflict.
+        Raises `Unavailable`, `Interrupted` or `Poisoned`; never stores a part.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """A page of history, newest first: of one device or of one account, `from_` inclusive, `to` exclusive."""
+
+    device_id: UUID | None
+    account_no: str | None
+    limit: int
+    from_: datetime | None = None
+    to: datetime | None = None
+    after: tuple[datetime, UUID] | None = None
+    """Resume behind this reading: its time and id, from a cursor."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """What was found, and where it was read: `primary`, `replica` or `follower`."""
+
+    items: list[Stored]
+    read_from: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How many of the expected meters have sent at least one reading for a period."""
+
+    period: date
+    expected: int
+    received: int
+    flagged: int
+
+
+class HistoryStore(Protocol):
+    """All that the reading side needs."""
+
+    async def history(self, query: HistoryQuery) -> HistoryPage:
+        """One page. Raises `Unavailable`."""
+
+    async def find(self, device_id: UUID, reading_id: UUID) -> Stored | None:
+        """One reading, from the primary. Raises `Unavailable`."""
+
+    async def account_of(self, device_id: UUID) -> tuple[str, str | None] | None:
+        """The account that a device belongs to and its time zone, if they are known. Raises `Unavailable`."""
+
+    async def progress(self, period: date) -> Progress:
+        """How far a period has come. Raises `Unavailable`."""
+
+    def export(self, period: date) -> AsyncIterator[list[Stored]]:
+        """All readings of a period in pages, ordered by device. Raises `Unavailable`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A credential as the database has it; the secret only as its SHA-256."""
+
+    key_id: str
+    secret_sha256: bytes
+    scopes: frozenset[str]
+    device_id: UUID | None
+    account_no: str | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class KeyStore(Protocol):
+    """All that authentication needs."""
+
+    async def key(self, key_id: str) -> ApiKey | None:
+        """The key of that id. Raises `Unavailable`."""
