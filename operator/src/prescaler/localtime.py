@@ -1,8 +1,8 @@
 """Local calendar times as instants: days of a month, month ends, clock changes.
 
-Every schedule mistake this product exists to avoid lives here: the 31st in February, a window that crosses a month's end,
-a local time that a clock change swallows or repeats. Instants are whole seconds since 1970 in UTC, because ten years of a
-schedule are some hundred thousand of them.
+Every schedule mistake this product exists to avoid lives here: the 31st in February, a window that crosses a month's
+end, a local time that a clock change swallows or repeats. Instants are whole seconds since 1970 in UTC, because ten
+years of a schedule are some hundred thousand of them.
 
 Knows nothing of windows, replicas or Kubernetes.
 """
@@ -21,8 +21,8 @@ _EPOCH_DAY = date(1970, 1, 1).toordinal()
 def instant(day: date, second_of_day: int, zone: ZoneInfo, *, is_end: bool) -> int:
     """The instant at which the clocks of `zone` show `second_of_day` (24:00 and beyond allowed) of `day`.
 
-    A time that a clock change swallows is the first instant after the gap. One that occurs twice is its first occurrence
-    for a start and its second for an end, so that a window is never shorter than people read it.
+    A time that a clock change swallows is the first instant after the gap. One that occurs twice is its first
+    occurrence for a start and its second for an end, so that a window is never shorter than people read it.
     """
     wall_s = (day.toordinal() - _EPOCH_DAY) * DAY_S + second_of_day
     steady_s = _steady_offset_s(day, zone)

@@ -1,10 +1,11 @@
 """The plan: which minimum a schedule asks for at any instant, and when that changes next.
 
-A pure function of the schedule and the time. There is no "last run": an operator that was down for a week and one that never
-stopped compute the same answer, which is what makes every outage heal in one tick.
+A pure function of the schedule and the time. There is no "last run": an operator that was down for a week and one that
+never stopped compute the same answer, which is what makes every outage heal in one tick.
 
-A schedule is turned into demands (one open interval of a window, or of a daily peak in it, in one zone), demands into steps
-(the ramps around it), and the highest step at an instant wins. All intervals are half-open. Knows nothing of Kubernetes.
+A schedule is turned into demands (one open interval of a window, or of a daily peak in it, in one zone), demands into
+steps (the ramps around it), and the highest step at an instant wins. All intervals are half-open. Knows nothing of
+Kubernetes.
 """
 
 from collections import defaultdict
@@ -18,6 +19,8 @@ from zoneinfo import ZoneInfo
 from prescaler.localtime import DAY_S, day_of_month, instant, local_date, months, utc
 
 HORIZON_D = 63  # the next change of a monthly schedule is at most a month and a month end away
+HINDSIGHT_D = 62  # an opening that exemptions cut into pieces is told whole, even in its last piece
+TRANSITIONS_MAX = 8  # what a plan keeps of the future: a status shows five, and a thousand plans are in memory
 
 
 class Phase(StrEnum):
@@ -88,7 +91,9 @@ class Schedule:
     @property
     def highest(self) -> int:
         """The most that any window, peak or exemption ever asks for."""
-        asked = [replicas for window in self.windows for replicas in (window.replicas, *(p.replicas for p in window.peaks))]
+        asked = [
+            replicas for window in self.windows for replicas in (window.replicas, *(p.replicas for p in window.peaks))
+        ]
         return max([self.baseline, *asked, *(e.replicas for e in self.exemptions if e.replicas is not None)])
 
 
@@ -125,33 +130,45 @@ class Opening(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+    """Holds from `made_at` until the first of its transitions (or `until`); see `holds_at`."""
+
     now: State
     transitions: tuple[Transition, ...]  # after now, nearest first
     openings: tuple[Opening, ...]  # not over yet, nearest first
-    deadlines: tuple[Opening, ...]  # every single demand that begins after now: pods are to be Ready by then
-    until: datetime  # how far this plan was computed
+    deadlines: tuple[Opening, ...]  # demands that begin soon after now: their pods are to be Ready by then
+    made_at: datetime
+    until: datetime
 
     @property
     def open_now(self) -> Opening | None:
         """The opening that the present minimum belongs to, when one is open."""
         return next((o for o in self.openings if o.window == self.now.window), None) if self.now.phase in OPEN else None
 
+    @property
+    def changes_at(self) -> datetime:
+        return self.transitions[0].at if self.transitions else self.until
+
+    def holds_at(self, now: datetime) -> bool:
+        return self.made_at <= now < self.changes_at
+
 
 def plan(schedule: Schedule, now: datetime) -> Plan:
     at = int(now.timestamp())
     until = at + HORIZON_D * DAY_S
-    found = demands(schedule, at, until)
+    found = demands(schedule, at - (HINDSIGHT_D * DAY_S if schedule.exemptions else 0), until)
     state, changes = _sweep(schedule, found, at, until)
+    soon = int(changes[0].at.timestamp() if changes else at) + 2 * schedule.lead_s + schedule.ramp_up.duration_s
     return Plan(
         now=state,
-        transitions=changes,
+        transitions=changes[:TRANSITIONS_MAX],
         openings=tuple(o for o in openings(schedule, found) if o.end.timestamp() > at),
         deadlines=tuple(
             Opening(schedule.windows[d.window].name, utc(d.start), utc(d.end), d.replicas)
             for d in sorted(found, key=lambda d: (d.start, -d.replicas))
-            if d.start > at
+            if at < d.start <= soon
         ),
-        until=utc(until),
+        made_at=utc(at),
+        until=utc(until - DAY_S),
     )
 
 
@@ -200,27 +217,28 @@ def demands(schedule: Schedule, since: int, until: int) -> list[Demand]:
     found: list[Demand] = []
     for zone in schedule.zones:
         first, last = local_date(since - after_s, zone), local_date(until + before_s, zone)
-        extended_from = (e.day for e in schedule.exemptions if e.until is not None and e.until >= first - timedelta(days=1))
+        eve = first - timedelta(days=1)
+        extended_from = (e.day for e in schedule.exemptions if e.until is not None and e.until >= eve)
         first = min([first, *extended_from]) - timedelta(days=32)  # a window may have begun in the month before
-        for year, month in months(first, last):
-            for index, window in enumerate(schedule.windows):
+        for month in months(first, last):
+            for index in range(len(schedule.windows)):
                 found += [
                     demand
-                    for demand in _occurrence(schedule, index, window, year, month, zone)
+                    for demand in _occurrence(schedule, index, month, zone)
                     if demand.start - before_s < until and demand.end + after_s >= since
                 ]
     return _united(found)
 
 
-def _occurrence(schedule: Schedule, index: int, window: Window, year: int, month: int, zone: ZoneInfo) -> Iterator[Demand]:
+def _occurrence(schedule: Schedule, index: int, month: tuple[int, int], zone: ZoneInfo) -> Iterator[Demand]:
     """The demands of one window in the month in which it begins, in one zone."""
-    first_day = day_of_month(year, month, window.from_day)
-    next_year, next_month = (year, month) if window.from_day <= window.to_day else (year + month // 12, month % 12 + 1)
-    last_day = day_of_month(next_year, next_month, window.to_day)
+    window = schedule.windows[index]
+    first_day, last_day = _days(window, month)
     for exemption in schedule.exemptions:  # sorted by day, so an extension can be extended
         if exemption.until is not None and first_day <= exemption.day <= last_day:
             last_day = max(last_day, exemption.until)  # the name says Extend: it never shortens
-    start, end = instant(first_day, window.start_s, zone, is_end=False), instant(last_day, window.end_s, zone, is_end=True)
+    start = instant(first_day, window.start_s, zone, is_end=False)
+    end = instant(last_day, window.end_s, zone, is_end=True)
     plain = [(start, end)] if start < end else []
     for exemption in schedule.exemptions:
         if exemption.action is Action.EXTEND or not first_day <= exemption.day <= last_day:
@@ -235,10 +253,19 @@ def _occurrence(schedule: Schedule, index: int, window: Window, year: int, month
         yield from _peaks(index, window, segment_start, segment_end, zone)
 
 
+def _days(window: Window, month: tuple[int, int]) -> tuple[date, date]:
+    """The first and the last day of the window that begins in `month`; toDay before fromDay is in the month after."""
+    ends_in = month if window.from_day <= window.to_day else (month[0] + month[1] // 12, month[1] % 12 + 1)
+    return day_of_month(*month, window.from_day), day_of_month(*ends_in, window.to_day)
+
+
 def _peaks(index: int, window: Window, start: int, end: int, zone: ZoneInfo) -> Iterator[Demand]:
     if not window.peaks:
         return
-    day, last_day = local_date(start, zone) - timedelta(days=1), local_date(end, zone)  # a night's peak began the day before
+    day, last_day = (
+        local_date(start, zone) - timedelta(days=1),
+        local_date(end, zone),
+    )  # a night's peak began the day before
     while day <= last_day:
         for peak in window.peaks:
             overnight_s = DAY_S if peak.end_s <= peak.start_s else 0
@@ -279,7 +306,9 @@ def _stairs(schedule: Schedule, demand: Demand) -> _Stairs:
     due = [-lead_s - _ceil((up.steps - i) * up.duration_s, up.steps) for i in range(1, up.steps + 1)]
     left = [_ceil(i * down.duration_s, down.steps) for i in range(down.steps)]
     rungs = [step(base + _ceil(rise * i, up.steps), Phase.RAMP_UP) for i in range(1, up.steps)]
-    rungs_down = [step(base + _ceil(rise * (down.steps - i), down.steps), Phase.RAMP_DOWN) for i in range(1, down.steps)]
+    rungs_down = [
+        step(base + _ceil(rise * (down.steps - i), down.steps), Phase.RAMP_DOWN) for i in range(1, down.steps)
+    ]
     return _Stairs(
         up=(*zip(due, due[1:], rungs, strict=False), (-lead_s, 0, step(demand.replicas, Phase.PRE_SCALED))),
         open=step(demand.replicas, Phase.PEAK if demand.peak else Phase.ACTIVE),
@@ -312,7 +341,7 @@ def _sweep(schedule: Schedule, found: list[Demand], since: int, until: int) -> t
     for start, end, step in _steps(schedule, found):
         if end > since and start < until and start < end:
             bit = bits.setdefault(step, 1 << len(bits))
-            events[start if start > since else since].append((bit, 1))
+            events[max(start, since)].append((bit, 1))
             events[end].append((bit, -1))
     counts = dict.fromkeys(bits.values(), 0)
     judged = {0: State(schedule.baseline, Phase.IDLE, None)}
@@ -336,7 +365,7 @@ def _sweep(schedule: Schedule, found: list[Demand], since: int, until: int) -> t
 
 
 def _judge(schedule: Schedule, active: list[_Step]) -> State:
-    """The highest demand sets the minimum; the phase says first whether a window is open, then what the highest one does."""
+    """The highest demand sets the minimum; the phase is whether a window is open, or else what the highest one does."""
     opened = [step for step in active if step.rank >= _RANK[Phase.ACTIVE]]
     leading = max(opened or active)
     if not opened and leading.replicas <= schedule.baseline:  # stairs to a target that isn't above the baseline

@@ -1,0 +1,180 @@
+"""Every request to the Kubernetes API, and nothing else.
+
+Kopf watches and wakes; what the operator reads and writes by itself goes through these few verbs, on the HTTP library
+and the credentials that kopf uses too. There are no retries here: the next tick is the retry, with fresh objects. Every
+request has a deadline, and every write to an existing object carries the resourceVersion it was decided on.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import aiohttp
+import kopf
+import msgspec
+
+from prescaler import metrics
+from prescaler import objects as o
+from prescaler.objects import FIELD_MANAGER
+
+PAGE_SIZE = 500  # bounds what one answer may take in memory
+REQUEST_TIMEOUT_S = 10.0
+CONNECTIONS_MAX = 20
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    prefix: str
+    plural: str
+    type: type[T]
+
+    def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:
+        scope = f"/namespaces/{namespace}" if namespace else ""
+        return f"/{self.prefix}{scope}/{self.plural}" + "".join(f"/{part}" for part in (name, subresource) if part)
+
+
+WINDOWS = Kind(f"apis/{o.GROUP}/{o.VERSION}", "billingwindows", o.BillingWindow)
+HPAS = Kind("apis/autoscaling/v2", "horizontalpodautoscalers", o.Hpa)
+DEPLOYMENTS = Kind("apis/apps/v1", "deployments", o.Workload)
+STATEFUL_SETS = Kind("apis/apps/v1", "statefulsets", o.Workload)
+PODS = Kind("api/v1", "pods", o.Pod)
+NODES = Kind("api/v1", "nodes", o.Node)
+QUOTAS = Kind("api/v1", "resourcequotas", o.Quota)
+CONFIG_MAPS = Kind("api/v1", "configmaps", o.ConfigMap)
+EVENTS = Kind("api/v1", "events", o.Event)
+LEASES = Kind("apis/coordination.k8s.io/v1", "leases", o.Lease)
+
+
+class KubeError(Exception):
+    """The API server refused, or could not be reached (status 0). The message is the server's own."""
+
+    def __init__(self, status: int, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(f"{status or 'no answer'}: {message}")
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class _Status(msgspec.Struct):
+    message: str = ""
+
+
+class _ListMeta(msgspec.Struct, rename="camel"):
+    next_page: str = msgspec.field(name="continue", default="")
+
+
+class _List(msgspec.Struct):
+    items: list[msgspec.Raw]
+    metadata: _ListMeta
+
+
+def credentials() -> kopf.ConnectionInfo:
+    """The pod's service account, or else the kubeconfig. Read anew after a 401, because tokens are rotated."""
+    settings = kopf.OperatorSettings()
+    found = kopf.login_with_service_account(settings=settings) or kopf.login_with_kubeconfig(settings=settings)
+    if found is None:
+        raise KubeError(0, "no credentials: run inside a cluster, or name a kubeconfig in KUBECONFIG")
+    return found
+
+
+class Kube:
+    def __init__(
+        self, connect: Callable[[], kopf.ConnectionInfo] = credentials, *, timeout_s: float = REQUEST_TIMEOUT_S
+    ) -> None:
+        self._connect = connect
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def list(self, kind: Kind[T], namespace: str | None, selector: str = "") -> list[T]:
+        decode = msgspec.json.Decoder(kind.type).decode
+        query = {"limit": str(PAGE_SIZE)} | ({"labelSelector": selector} if selector else {})
+        found: list[T] = []
+        while True:
+            page = msgspec.json.decode(await self._request("GET", kind, kind.path(namespace), query=query), type=_List)
+            found += (decode(item) for item in page.items)
+            if not page.metadata.next_page:
+                return found
+            query["continue"] = page.metadata.next_page
+
+    async def get(self, kind: Kind[T], namespace: str, name: str) -> T | None:
+        try:
+            body = await self._request("GET", kind, kind.path(namespace, name))
+        except KubeError as error:
+            if error.status == 404:  # noqa: PLR2004 - the one well-known status
+                return None
+            raise
+        return msgspec.json.decode(body, type=kind.type)
+
+    async def create(self, kind: Kind[T], namespace: str, body: dict[str, Any]) -> T:
+        query = {"fieldManager": FIELD_MANAGER}
+        answer = await self._request("POST", kind, kind.path(namespace), query=query, body=body)
+        return msgspec.json.decode(answer, type=kind.type)
+
+    async def patch(self, kind: Kind[T], seen: o.Meta, changes: dict[str, Any], subresource: str = "") -> T:
+        """Merge `changes` into the object if it still is as it was `seen`; else 409: the next tick decides anew."""
+        metadata = {**changes.get("metadata", {}), "resourceVersion": seen.resource_version}
+        answer = await self._request(
+            "PATCH",
+            kind,
+            kind.path(seen.namespace, seen.name, subresource),
+            query={"fieldManager": FIELD_MANAGER},
+            body={**changes, "metadata": metadata},
+        )
+        return msgspec.json.decode(answer, type=kind.type)
+
+    async def delete(self, kind: Kind[T], seen: o.Meta) -> None:
+        await self._request("DELETE", kind, kind.path(seen.namespace, seen.name))
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _request(
+        self, verb: str, kind: Kind[T], path: str, *, query: dict[str, str] | None = None, body: object = None
+    ) -> bytes:
+        try:
+            status, answer, retry_after = await self._send(verb, path, query, body)
+            if status == 401:  # noqa: PLR2004 - the token has expired: log in again, once
+                await self.close()
+                status, answer, retry_after = await self._send(verb, path, query, body)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            metrics.REQUESTS.labels(verb, kind.plural, "none").inc()
+            raise KubeError(0, f"{verb} {path}: {str(error) or type(error).__name__}") from error
+        metrics.REQUESTS.labels(verb, kind.plural, str(status)).inc()
+        if status >= 400:  # noqa: PLR2004 - HTTP's own border
+            raise KubeError(status, f"{verb} {path}: {_message(answer)}", _seconds(retry_after))
+        return answer
+
+    async def _send(
+        self, verb: str, path: str, query: dict[str, str] | None, body: object
+    ) -> tuple[int, bytes, str | None]:
+        if self._session is None:
+            self._session = self._open()
+        headers = {"Content-Type": "application/merge-patch+json" if verb == "PATCH" else "application/json"}
+        content = msgspec.json.encode(body) if body is not None else None
+        async with self._session.request(verb, path, params=query, data=content, headers=headers) as response:
+            return response.status, await response.read(), response.headers.get("Retry-After")
+
+    def _open(self) -> aiohttp.ClientSession:
+        info = self._connect()
+        return aiohttp.ClientSession(
+            info.server.rstrip("/") + "/",
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX, ssl=info.as_ssl_context()),
+            headers={**info.as_http_headers(), "Accept": "application/json", "User-Agent": FIELD_MANAGER},
+            timeout=self._timeout,
+            proxy=info.proxy_url,
+            trust_env=info.trust_env,
+        )
+
+
+def _message(answer: bytes) -> str:
+    try:
+        return msgspec.json.decode(answer, type=_Status).message
+    except msgspec.DecodeError:  # a proxy in between answers in HTML
+        return answer[:200].decode(errors="replace")
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    return float(retry_after) if retry_after and retry_after.isdigit() else None

@@ -1,0 +1,221 @@
+"""The few fields of Kubernetes objects that the operator reads; everything else is dropped while decoding.
+
+A thousand HPAs with their managed fields are megabytes of dictionaries; as these structs they are some hundred
+kilobytes.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct, field
+
+GROUP = "prescaler.energy-readings.dev"
+VERSION = "v1alpha1"
+FIELD_MANAGER = "prescaler"
+FINALIZER = f"{GROUP}/restore-baseline"
+
+
+class _Fields(Struct, rename="camel"):
+    """Unknown fields are ignored: the API server's objects are larger than what is named here."""
+
+
+class OwnedSpec(Struct):
+    min_replicas: dict[str, Any] | None = field(name="f:minReplicas", default=None)
+    max_replicas: dict[str, Any] | None = field(name="f:maxReplicas", default=None)
+
+
+class OwnedFields(Struct):
+    spec: OwnedSpec = field(name="f:spec", default_factory=OwnedSpec)
+
+
+class ManagedFields(_Fields):
+    manager: str = ""
+    fields: OwnedFields = field(name="fieldsV1", default_factory=OwnedFields)
+
+
+class OwnerReference(_Fields):
+    kind: str
+    name: str
+
+
+class Meta(_Fields):
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    finalizers: list[str] = []
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    owner_references: list[OwnerReference] = []
+    managed_fields: list[ManagedFields] = []
+
+
+class Condition(_Fields):
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+
+
+class BillingWindow(_Fields):
+    metadata: Meta
+    spec: dict[str, Any]
+    status: dict[str, Any] = {}
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.metadata.namespace, self.metadata.name
+
+
+class ScaleTargetRef(_Fields):
+    kind: str
+    name: str
+
+
+class HpaSpec(_Fields):
+    max_replicas: int
+    scale_target_ref: ScaleTargetRef
+    min_replicas: int = 1
+
+
+class HpaStatus(_Fields):
+    current_replicas: int = 0
+    conditions: list[Condition] = []
+
+
+class Hpa(_Fields):
+    metadata: Meta
+    spec: HpaSpec
+    status: HpaStatus = field(default_factory=HpaStatus)
+
+
+class Resources(_Fields):
+    requests: dict[str, str] = {}
+
+
+class Container(_Fields):
+    resources: Resources = field(default_factory=Resources)
+
+
+class Toleration(_Fields):
+    key: str = ""
+    operator: str = "Equal"
+    value: str = ""
+    effect: str = ""
+
+
+class PodSpec(_Fields):
+    node_name: str = ""
+    containers: list[Container] = []
+    init_containers: list[Container] = []
+    node_selector: dict[str, str] = {}
+    tolerations: list[Toleration] = []
+
+
+class Waiting(_Fields):
+    reason: str = ""
+    message: str = ""
+
+
+class ContainerState(_Fields):
+    waiting: Waiting | None = None
+
+
+class ContainerStatus(_Fields):
+    name: str = ""
+    state: ContainerState = field(default_factory=ContainerState)
+
+
+class PodStatus(_Fields):
+    phase: str = ""
+    conditions: list[Condition] = []
+    container_statuses: list[ContainerStatus] = []
+
+
+class Pod(_Fields):
+    metadata: Meta
+    spec: PodSpec
+    status: PodStatus = field(default_factory=PodStatus)
+
+
+class Template(_Fields):
+    spec: PodSpec
+
+
+class Selector(_Fields):
+    match_labels: dict[str, str] = {}
+
+
+class WorkloadSpec(_Fields):
+    selector: Selector
+    template: Template
+    replicas: int = 1
+
+
+class WorkloadStatus(_Fields):
+    ready_replicas: int = 0
+    conditions: list[Condition] = []
+
+
+class Workload(_Fields):
+    """A Deployment or a StatefulSet."""
+
+    metadata: Meta
+    spec: WorkloadSpec
+    status: WorkloadStatus = field(default_factory=WorkloadStatus)
+
+
+class Taint(_Fields):
+    key: str
+    effect: str
+    value: str = ""
+
+
+class NodeSpec(_Fields):
+    unschedulable: bool = False
+    taints: list[Taint] = []
+
+
+class NodeStatus(_Fields):
+    allocatable: dict[str, str] = {}
+    conditions: list[Condition] = []
+
+
+class Node(_Fields):
+    metadata: Meta
+    spec: NodeSpec = field(default_factory=NodeSpec)
+    status: NodeStatus = field(default_factory=NodeStatus)
+
+
+class QuotaStatus(_Fields):
+    hard: dict[str, str] = {}
+    used: dict[str, str] = {}
+
+
+class Quota(_Fields):
+    metadata: Meta
+    status: QuotaStatus = field(default_factory=QuotaStatus)
+
+
+class ConfigMap(_Fields):
+    metadata: Meta
+    data: dict[str, str] = {}
+
+
+class LeaseSpec(_Fields):
+    holder_identity: str | None = None
+    lease_duration_seconds: int | None = None
+    renew_time: datetime | None = None
+    lease_transitions: int | None = None
+
+
+class Lease(_Fields):
+    metadata: Meta
+    spec: LeaseSpec = field(default_factory=LeaseSpec)
+
+
+class Event(_Fields):
+    metadata: Meta
