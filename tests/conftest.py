@@ -1,0 +1,3 @@
+"""What all tests share: the fixtures of the test cluster (see tests/cluster/README.md)."""
+
+pytest_plugins = ["cluster.fixtures"]
