@@ -4,7 +4,7 @@ A thousand HPAs with their managed fields are megabytes of dictionaries; as thes
 kilobytes.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct, field
@@ -44,7 +44,7 @@ class Meta(_Fields):
     uid: str = ""
     resource_version: str = ""
     generation: int = 0
-    creation_timestamp: datetime | None = None
+    creation_timestamp: datetime = datetime.max.replace(tzinfo=UTC)
     deletion_timestamp: datetime | None = None
     finalizers: list[str] = []
     labels: dict[str, str] = {}

@@ -1,0 +1,100 @@
+"""Where kopf comes in: it logs in, watches, answers probes and stops gracefully; the loop does the work.
+
+`prescaler run` starts it with its options; `kopf run -m prescaler.handlers` works too and takes them from the
+environment. Only plain event handlers are used: the change-detecting ones would write annotations on every object. The
+finalizer is the operator's own, held only while there is something to give back.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from dataclasses import dataclass, field
+from typing import Any
+
+import kopf
+from prometheus_client import start_http_server
+
+from prescaler.clock import Clock, from_environment
+from prescaler.kube import REQUEST_TIMEOUT_S, Kube
+from prescaler.lease import LeaderLease
+from prescaler.loop import Loop
+from prescaler.objects import FINALIZER, GROUP, VERSION
+
+log = logging.getLogger(__name__)
+
+
+def _names(variable: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in os.environ.get(variable, "").split(",") if name.strip())
+
+
+@dataclass(slots=True)
+class Options:
+    """How this process runs. `PRESCALER_NAMESPACES` empty means the whole cluster."""
+
+    namespaces: tuple[str, ...] = field(default_factory=lambda: _names("PRESCALER_NAMESPACES"))
+    lease_namespace: str = field(default_factory=lambda: os.environ.get("PRESCALER_LEASE_NAMESPACE", ""))
+    metrics_port: int = field(default_factory=lambda: int(os.environ.get("PRESCALER_METRICS_PORT", "0")))
+    identity: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    clock: Clock = field(default_factory=from_environment)
+
+
+@dataclass(slots=True)
+class Running:
+    loop: Loop
+    kube: Kube
+    task: asyncio.Task[None]
+
+
+def start(options: Options) -> Running:
+    kube = Kube()
+    lease = LeaderLease(kube, options.lease_namespace, options.identity) if options.lease_namespace else None
+    loop = Loop(kube, options.clock, namespaces=options.namespaces, lease=lease)
+    return Running(loop, kube, asyncio.create_task(loop.run(), name="prescaler-loop"))
+
+
+@kopf.on.startup()
+async def begin(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
+    settings.posting.enabled = False  # the loop writes its own events
+    settings.scanning.disabled = True  # no watching of namespaces and CRDs: less to be allowed
+    settings.peering.standalone = True  # peering is not a lock; the Lease is
+    settings.networking.request_timeout = REQUEST_TIMEOUT_S
+    settings.watching.connect_timeout = REQUEST_TIMEOUT_S
+    settings.watching.server_timeout = 5 * 60
+    settings.watching.client_timeout = 6 * 60  # a connection that died silently is noticed
+    options: Options = memo.setdefault("options", None) or Options()
+    if options.metrics_port:
+        start_http_server(options.metrics_port)
+    if options.clock.rehearsal:
+        log.warning(options.clock.rehearsal)
+    memo["running"] = start(options)
+
+
+@kopf.on.event(GROUP, VERSION, "billingwindows")
+async def changed(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
+    """Wake the loop for what it doesn't know yet; its own writes to the status are no news."""
+    meta, status = event["object"].get("metadata", {}), event["object"].get("status", {})
+    deleting = "deletionTimestamp" in meta and FINALIZER in meta.get("finalizers", ())
+    if event["type"] != "DELETED" and (meta.get("generation") != status.get("observedGeneration") or deleting):
+        memo["running"].loop.wake()
+
+
+@kopf.on.probe(id="loop")
+async def alive(memo: kopf.Memo, **_: Any) -> str:
+    """Fails, and with it the liveness probe, when the loop is stuck or has died: an open port proves nothing."""
+    running: Running = memo["running"]
+    if running.task.done():
+        raise kopf.PermanentError(f"the loop has ended: {running.task}")
+    stalled_s = running.loop.stalled_for_s()
+    if stalled_s is not None:
+        raise kopf.PermanentError(f"the loop has been stuck for {stalled_s:.0f} s")
+    return "turning"
+
+
+@kopf.on.cleanup()
+async def end(memo: kopf.Memo, **_: Any) -> None:
+    """Finish the pass that is under way, hand over the lead."""
+    running: Running = memo["running"]
+    running.loop.stop()
+    await running.task
+    await running.kube.close()
