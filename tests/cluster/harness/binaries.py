@@ -43,7 +43,7 @@ class Module:
     version: str
     packages: dict[str, str]  # program → its main package
     ldflags: str = ""
-    version_args: tuple[str, ...] = ("--version",)
+    version_args: tuple[str, ...] = ("--version",)  # none: a program of ours, which no PATH has
 
     @property
     def minor_version(self) -> str:
@@ -74,6 +74,7 @@ MODULES = (
         },
         ldflags=_KUBERNETES_LDFLAGS,
     ),
+    Module("pause", "1", {"pause": "."}, version_args=()),
     Module("helm-v4", "4.3.1", {"helm-v4": "helm.sh/helm/v4/cmd/helm"}),
     Module("helm-v3", "3.22.0", {"helm-v3": "helm.sh/helm/v3/cmd/helm"}),
     Module(
@@ -84,7 +85,7 @@ MODULES = (
     ),
     Module("coredns", "1.15.0", {"coredns": "."}, version_args=("-version",)),
     Module("metrics-server", "0.9.0", {"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"}),
-    Module("cockroach-grammar", "0.25.2", {"cockroach-grammar": "."}),
+    Module("cockroach-grammar", "0.25.2", {"cockroach-grammar": "."}, version_args=()),
     Module(
         "kube-score",
         "1.20.0",
@@ -113,7 +114,7 @@ def found(name: str) -> Path | None:
     if assets and (Path(assets) / name).is_file():
         return Path(assets) / name
     on_path = shutil.which(name)
-    if on_path and _version_fits(Path(on_path), module):
+    if on_path and module.version_args and _version_fits(Path(on_path), module):
         return Path(on_path)
     cached = module.cached_at() / name
     return cached if cached.is_file() else None

@@ -5,13 +5,17 @@
 kube-proxy each (root): there pods run, autoscalers scale and nodes fail.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from . import remains
+from . import addons, packages, remains
 from .control_plane import ControlPlane
+from .images import import_into_all
 from .kubectl import Kubectl
+from .network import HOST, lay_wires
+from .node import Node
 from .run import Process, Run, dead_runs, one_at_a_time, open_any_run, open_run
 
 NODES_RUN = "nodes"  # node levels use addresses and links of the machine, so there is one at a time
@@ -27,6 +31,7 @@ class Cluster:
         self._wait_s = wait_s
         self._run: Run | None = None
         self._control_plane: ControlPlane | None = None
+        self.nodes: list[Node] = []
 
     def __enter__(self) -> Self:
         self.start()
@@ -39,13 +44,18 @@ class Cluster:
 
     def start(self) -> None:
         """Starts everything and returns when the API answers and every node is Ready."""
+        if self._nodes_wanted:
+            packages.ensure(packages.FOR_NODES)
         with one_at_a_time():
             for folder in dead_runs():
                 remains.remove(folder)
         self._run = open_run(NODES_RUN, wait_s=self._wait_s) if self._nodes_wanted else open_any_run("control-plane")
         try:
-            self._control_plane = ControlPlane(self._run)
-            self._control_plane.start(controllers=self._controllers, scheduler=False)
+            if self._nodes_wanted:
+                self._start_with_nodes(self._run)
+            else:
+                self._control_plane = ControlPlane(self._run)
+                self._control_plane.start(controllers=self._controllers, scheduler=False)
         except BaseException:
             self.stop()
             raise
@@ -57,6 +67,11 @@ class Cluster:
         remains.remove(self._run.folder)
         self._run.close()
         self._run = self._control_plane = None
+        self.nodes = []
+
+    def keep(self) -> None:
+        """Leaves the cluster to a person, who ends it with `make cluster-down`."""
+        self._live_run.keep()
 
     @property
     def kubeconfig(self) -> Path:
@@ -89,6 +104,26 @@ class Cluster:
     def restart_apiserver(self) -> None:
         self.stop_apiserver()
         self.start_apiserver()
+
+    def load_image(self, archive: Path) -> None:
+        """Puts an image archive (`docker save`, `buildah push docker-archive:`) into every node."""
+        import_into_all(self._live_run.folder, archive)
+
+    def _start_with_nodes(self, run: Run) -> None:
+        wires = lay_wires(run, self._nodes_wanted)
+        self._control_plane = ControlPlane(run, HOST)
+        self._control_plane.start(controllers=True, scheduler=True)
+        self.nodes = [Node(run, wire, self._control_plane) for wire in wires]
+        with ThreadPoolExecutor() as several:
+            list(several.map(Node.start, self.nodes))
+        addons.start(run, self._control_plane)
+        for node in self.nodes:
+            node.wait_ready()
+
+    @property
+    def _live_run(self) -> Run:
+        assert self._run is not None, "the cluster isn't started"
+        return self._run
 
     @property
     def _parts(self) -> ControlPlane:

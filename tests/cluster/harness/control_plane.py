@@ -105,6 +105,8 @@ class ControlPlane:
             f"--proxy-client-cert-file={self._to_extensions.certificate}",
             f"--proxy-client-key-file={self._to_extensions.key}",
             "--enable-aggregator-routing",
+            "--default-not-ready-toleration-seconds=10",  # pods leave a dead node in seconds, not in five minutes
+            "--default-unreachable-toleration-seconds=10",
         ]
 
     def _start_controllers(self) -> None:
@@ -120,6 +122,8 @@ class ControlPlane:
                 "--leader-elect=false",
                 f"--bind-address={self._address}",
                 f"--secure-port={free_port(self._address)}",
+                "--node-monitor-period=2s",
+                "--node-monitor-grace-period=16s",
                 # A test of autoscaling should not wait for the pace of production.
                 "--horizontal-pod-autoscaler-sync-period=5s",
                 "--horizontal-pod-autoscaler-cpu-initialization-period=10s",

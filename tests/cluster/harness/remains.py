@@ -15,10 +15,10 @@ from typing import Any
 
 import psutil
 
+from . import cgroups
 from .run import start_ticks
 from .waiting import wait_until
 
-CGROUPS = Path("/sys/fs/cgroup")
 CONTAINER_LOG_LINKS = Path("/var/log/containers")  # the kubelet links every log there, whatever its own log folder
 GONE_TIMEOUT_S = 20.0
 
@@ -44,6 +44,12 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def end_containers(folder: Path, cgroup: str) -> None:
+    """Ends the containers of one node: first what watches over them, then they themselves."""
+    _end(_shims_of(folder))
+    _end(_processes_in(cgroup))
+
+
 def traces(folder: Path, record: list[dict[str, Any]]) -> list[str]:
     """What is still there of a run: nothing, after `remove`."""
     links = _values(record, "link")
@@ -51,7 +57,7 @@ def traces(folder: Path, record: list[dict[str, Any]]) -> list[str]:
         *(f"process {process.pid}" for process in _recorded_processes(record)),
         *(f"shim {process.pid}" for process in _shims_of(folder)),
         *(f"mount {mount}" for mount in _mounts_under(folder)),
-        *(f"cgroup {path}" for name in _values(record, "cgroup") for path in _cgroup_dirs(name)),
+        *(f"cgroup {path}" for name in _values(record, "cgroup") for path in cgroups.dirs_of(name)),
         *(f"netns {name}" for name in _values(record, "netns") if Path("/run/netns", name).exists()),
         *(f"link {name}" for name in links if Path("/sys/class/net", name).exists()),
         *([f"folder {folder}"] if folder.exists() else []),
@@ -95,13 +101,7 @@ def _shims_of(folder: Path) -> list[psutil.Process]:
 
 
 def _processes_in(cgroup: str) -> list[psutil.Process]:
-    pids = {
-        int(pid)
-        for top in _cgroup_dirs(cgroup)
-        for members in [top / "cgroup.procs", *top.rglob("cgroup.procs")]
-        for pid in members.read_text().split()
-    }
-    return [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+    return [psutil.Process(pid) for pid in cgroups.processes_in(cgroup) if psutil.pid_exists(pid)]
 
 
 def _end(processes: list[psutil.Process]) -> None:
@@ -127,13 +127,8 @@ def _unmount_all_under(folder: Path) -> None:
             _quietly("umount", "--lazy", mount)  # busy for a moment: the kernel finishes it when the last user is gone
 
 
-def _cgroup_dirs(name: str) -> list[Path]:
-    """The group's folder in each hierarchy (v1 has one a controller, v2 a single one)."""
-    return [path for path in [CGROUPS / name, *CGROUPS.glob(f"*/{name}")] if path.is_dir()]
-
-
 def _remove_cgroup(name: str) -> None:
-    for top in _cgroup_dirs(name):
+    for top in cgroups.dirs_of(name):
         nested = sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True)
         for group in [*nested, top]:
             wait_until(partial(_rmdir, group), f"cgroup {group} is empty", timeout_s=GONE_TIMEOUT_S)

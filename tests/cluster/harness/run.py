@@ -114,6 +114,7 @@ class Run:
     def keep(self) -> None:
         """Leaves the run to a person: it goes on when this process ends, and no other run may tidy it away."""
         (self.folder / KEPT).touch()
+        self._lock.close()
 
     def close(self) -> None:
         """Gives the folder up after `remains.remove` has ended everything in it."""
@@ -141,7 +142,9 @@ def open_run(name: str, *, wait_s: float = 0.0) -> Run:
         wait_until(lambda: _locked(lock), f"{name} is free", timeout_s=wait_s, every_s=0.5)
     except TimeoutError:
         lock.seek(0)
-        raise BusyError(f"another run holds {folder}: {lock.read().strip() or 'unknown'}") from None
+        holder = lock.read().strip() or "unknown"
+        lock.close()
+        raise BusyError(f"another run holds {folder}: {holder}") from None
     if (folder / KEPT).exists():
         lock.close()
         raise BusyError("a cluster is up that somebody started with `make cluster-up`; end it with `make cluster-down`")

@@ -1,0 +1,64 @@
+"""Images without a registry: building the product's own, and putting them into the nodes.
+
+Docker builds them where there is a Docker. Elsewhere buildah does, from the same Dockerfiles, on a base that
+mmdebstrap makes of this machine's own Debian packages, since the usual base can't be pulled. Either way an image ends
+as an archive file, which every containerd can import.
+"""
+
+import hashlib
+import io
+import json
+import subprocess
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from .binaries import cache_dir, program
+
+
+def import_into(socket: Path, archive: Path) -> None:
+    """Puts an image into one node's containerd."""
+    command = ["ctr", f"--address={socket}", "--namespace=k8s.io", "images", "import", str(archive)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode != 0:
+        raise RuntimeError(f"ctr images import {archive}: {answer.stderr.strip()}")
+
+
+def import_into_all(run_folder: Path, archive: Path) -> None:
+    """Puts an image into every node of a run."""
+    sockets = sorted(run_folder.glob("node-*/containerd.sock"))
+    with ThreadPoolExecutor() as several:
+        list(several.map(lambda socket: import_into(socket, archive), sockets))
+
+
+def pause_archive() -> Path:
+    """The image every pod starts with: one static program, so the archive is written by hand."""
+    binary = program("pause")
+    archive = cache_dir() / f"{binary.parent.name}.tar"
+    if not archive.exists():
+        unfinished = archive.with_suffix(".unfinished")
+        _write_archive(unfinished, "pause:1", binary)
+        unfinished.rename(archive)
+    return archive
+
+
+def _write_archive(archive: Path, tag: str, binary: Path) -> None:
+    """An image of a single program in the format of `docker save`."""
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as files:
+        files.add(binary, arcname=binary.name)
+    content = layer.getvalue()
+    config = json.dumps(
+        {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {"Entrypoint": [f"/{binary.name}"], "User": "65532:65532"},
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(content).hexdigest()}"]},
+        }
+    ).encode()
+    manifest = json.dumps([{"Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"]}]).encode()
+    with tarfile.open(archive, mode="w") as image:
+        for name, part in (("layer.tar", content), ("config.json", config), ("manifest.json", manifest)):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(part)
+            image.addfile(entry, io.BytesIO(part))

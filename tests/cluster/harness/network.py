@@ -1,0 +1,83 @@
+"""The network of the nodes: a bridge that is the wire, and a network namespace per node.
+
+The host has 10.0.2.1 on the bridge and runs the control plane there; node i is 10.0.2.(10+i) and owns the pods of
+10.244.i.0/24. Pods are routed, not bridged, so that a Service's answer always passes the node's translation. The host
+reaches pods directly and Services through the first node.
+
+The plug-ins used here don't enforce NetworkPolicy: no test on this cluster can prove one.
+"""
+
+import subprocess
+from pathlib import Path
+
+from .control_plane import SERVICES
+from .run import Run
+
+HOST = "10.0.2.1"
+_BRIDGE = "energy-br0"
+_FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+
+
+def node_address(number: int) -> str:
+    return f"10.0.2.{10 + number}"
+
+
+def pod_subnet(number: int) -> str:
+    return f"10.244.{number}.0/24"
+
+
+class Wire:
+    """One node's end of the network; cut it and the node is alone."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.namespace = f"energy-n{number}"
+        self._link = f"energy-v{number}"
+
+    @property
+    def inside(self) -> list[str]:
+        """Runs a program in the node's network. Not `ip netns exec`: that hides the cgroups behind a fresh /sys."""
+        return ["nsenter", f"--net=/run/netns/{self.namespace}", "--"]
+
+    def lay(self, run: Run, nodes: int) -> None:
+        run.record("netns", self.namespace)
+        _ip("netns", "add", self.namespace)
+        run.record("link", self._link)
+        _ip("link", "add", self._link, "master", _BRIDGE, "type", "veth", "peer", "eth0", "netns", self.namespace)
+        _ip("link", "set", self._link, "up")
+        _ip("-netns", self.namespace, "link", "set", "lo", "up")
+        _ip("-netns", self.namespace, "address", "add", f"{node_address(self.number)}/24", "dev", "eth0")
+        _ip("-netns", self.namespace, "link", "set", "eth0", "up")
+        _ip("-netns", self.namespace, "route", "add", "default", "via", HOST)
+        for other in range(1, nodes + 1):
+            if other != self.number:
+                _ip("-netns", self.namespace, "route", "add", pod_subnet(other), "via", node_address(other))
+        subprocess.run([*self.inside, "sysctl", "-qw", "net.ipv4.ip_forward=1"], check=True)
+        _ip("route", "add", pod_subnet(self.number), "via", node_address(self.number))
+
+    def cut(self) -> None:
+        _ip("link", "set", self._link, "down")
+
+    def mend(self) -> None:
+        _ip("link", "set", self._link, "up")
+
+
+def lay_wires(run: Run, nodes: int) -> list[Wire]:
+    """Makes the bridge and everybody's end of it."""
+    run.record("sysctl", str(_FORWARDING), before=_FORWARDING.read_text().strip())
+    _FORWARDING.write_text("1")
+    run.record("link", _BRIDGE)
+    _ip("link", "add", _BRIDGE, "type", "bridge")
+    _ip("address", "add", f"{HOST}/24", "dev", _BRIDGE)
+    _ip("link", "set", _BRIDGE, "up")
+    wires = [Wire(number) for number in range(1, nodes + 1)]
+    for wire in wires:
+        wire.lay(run, nodes)
+    _ip("route", "add", SERVICES, "via", node_address(1))
+    return wires
+
+
+def _ip(*words: str) -> None:
+    answer = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+    if answer.returncode != 0:
+        raise RuntimeError(f"ip {' '.join(words)}: {answer.stderr.strip()}")
