@@ -1,0 +1,15 @@
+#!/bin/sh
+# Makes the database and its users as root, as soon as CockroachDB answers. Running it again changes nothing.
+# COCKROACH_HOST and COCKROACH_CERTS_DIR come from the pod; LICENCE, if any, from a Secret.
+set -eu
+
+until /cockroach/cockroach sql --execute='SELECT 1' >/dev/null; do
+  echo "waiting for CockroachDB at $COCKROACH_HOST"
+  sleep 2
+done
+/cockroach/cockroach sql --file=/scripts/database.sql
+/cockroach/cockroach sql --file=/scripts/settings.sql
+if [ -n "${LICENCE:-}" ]; then
+  # Over standard input: arguments are visible to every process of the node.
+  printf "SET CLUSTER SETTING enterprise.license = '%s';\n" "$LICENCE" | /cockroach/cockroach sql
+fi
