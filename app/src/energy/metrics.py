@@ -17,19 +17,29 @@ READINGS = Counter("energy_readings", "Readings settled, by what became of them.
 FLAGGED = Counter("energy_flagged", "Stored readings that carry a flag.", ["flag"])
 SHED = Counter("energy_shed", "Requests refused before any work was done for them.", ["reason"])
 UNKNOWN_OUTCOMES = Counter("energy_unknown_outcomes", "Readings whose outcome was unknown at the deadline.")
-COMMIT_RETRIES = Counter("energy_commit_retries", "Batches sent again after a serialization failure or a lost connection.")
+COMMIT_RETRIES = Counter(
+    "energy_commit_retries", "Batches sent again after a serialization failure or a lost connection."
+)
 COMMIT_SECONDS = Histogram(
     "energy_commit_seconds",
     "From sending a batch to its COMMIT.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 BATCH_ROWS = Histogram(
-    "energy_batch_rows", "Readings in one statement.", buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 10_000)
+    "energy_batch_rows",
+    "Readings in one statement.",
+    buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 10_000),
 )
 QUEUE_ROWS = Gauge("energy_queue_rows", "Readings waiting for a lane.", multiprocess_mode="livesum")
-QUEUE_AGE_SECONDS = Gauge("energy_queue_age_seconds", "How long the oldest reading has been waiting.", multiprocess_mode="livemax")
-CONNECTIONS = Gauge("energy_database_connections", "Connections to the database.", ["state"], multiprocess_mode="livesum")
-REPLICA_LAG_SECONDS = Gauge("energy_replica_lag_seconds", "How far the read replica is behind.", multiprocess_mode="livemax")
+QUEUE_AGE_SECONDS = Gauge(
+    "energy_queue_age_seconds", "How long the oldest reading has been waiting.", multiprocess_mode="livemax"
+)
+CONNECTIONS = Gauge(
+    "energy_database_connections", "Connections to the database.", ["state"], multiprocess_mode="livesum"
+)
+REPLICA_LAG_SECONDS = Gauge(
+    "energy_replica_lag_seconds", "How far the read replica is behind.", multiprocess_mode="livemax"
+)
 HISTORY_READS = Counter("energy_history_reads", "Pages of history, by where they were read.", ["read_from"])
 _BUILD = Gauge("energy_build_info", "The running version.", ["version"], multiprocess_mode="livemax")
 _BUILD.labels(__version__).set(1)

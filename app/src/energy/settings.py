@@ -48,7 +48,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 lets the system choose.")
     workers: int = Field(1, ge=1, le=64, description="Processes on bare metal; in Kubernetes one a pod, and more pods.")
-    auth: AuthMode = Field(AuthMode.KEYS, description="`keys` asks every request for an API key, `off` none (loopback only).")
+    auth: AuthMode = Field(
+        AuthMode.KEYS, description="`keys` asks every request for an API key, `off` none (loopback only)."
+    )
     insecure: bool = Field(default=False, description="Allow `auth=off` on an address that others can reach.")
 
     database_url: SecretStr | None = Field(
@@ -60,36 +62,55 @@ class Settings(BaseSettings):
         None, description="Migrate at start. Unset: only with the embedded database; elsewhere run `energy migrate`."
     )
     allow_unsafe_database: bool = Field(
-        default=False, description="Start although `fsync` or `synchronous_commit` is off: acknowledged readings can be lost."
+        default=False,
+        description="Start although `fsync` or `synchronous_commit` is off: acknowledged readings can be lost.",
     )
     database_connections_max: int = Field(8, ge=1, le=200, description="Connections one process may hold for writing.")
-    database_read_connections_max: int = Field(4, ge=1, le=200, description="Connections one process may hold for reading.")
+    database_read_connections_max: int = Field(
+        4, ge=1, le=200, description="Connections one process may hold for reading."
+    )
     database_connect_timeout_s: float = Field(5.0, gt=0, le=60, description="Longest wait for a new connection.")
     statement_cache_size: int = Field(128, ge=0, le=10_000, description="Prepared statements kept; 0 behind PgBouncer.")
     replica_lag_max_s: float = Field(10.0, ge=0, le=3600, description="A replica further behind is not read from.")
 
     write_strategy: WriteStrategy = Field(WriteStrategy.GROUP, description="`group`, `parallel` or `sequential`.")
     lanes: int = Field(2, ge=1, le=64, description="Batches being written at the same time.")
-    batch_rows_max: int = Field(1_000, ge=1, le=10_000, description="Most rows one statement writes for single readings.")
+    bulk_lanes: int = Field(2, ge=1, le=64, description="Batch requests being written at the same time.")
+    batch_rows_max: int = Field(
+        1_000, ge=1, le=10_000, description="Most rows one statement writes for single readings."
+    )
     linger_ms: float = Field(0.0, ge=0, le=100, description="How long a free lane waits for company; 0: not at all.")
-    queue_rows_max: int = Field(20_000, ge=1, le=1_000_000, description="Readings that may wait; more are answered 503.")
-    queue_age_max_s: float = Field(2.0, gt=0, le=60, description="Oldest waiting reading at which new ones are answered 503.")
-    request_timeout_s: float = Field(10.0, gt=0, le=120, description="Within this every reading is committed or told why not.")
+    queue_rows_max: int = Field(
+        20_000, ge=1, le=1_000_000, description="Readings that may wait; more are answered 503."
+    )
+    queue_age_max_s: float = Field(
+        2.0, gt=0, le=60, description="Oldest waiting reading at which new ones are answered 503."
+    )
+    request_timeout_s: float = Field(
+        10.0, gt=0, le=120, description="Within this every reading is committed or told why not."
+    )
     retry_after_s: int = Field(2, ge=1, le=300, description="Middle of the jittered Retry-After of a 503.")
 
     body_bytes_max: int = Field(16_384, ge=256, le=1_048_576, description="Largest body of a single reading.")
-    batch_body_bytes_max: int = Field(8_388_608, ge=1024, le=134_217_728, description="Largest batch body, after gunzip too.")
+    batch_body_bytes_max: int = Field(
+        8_388_608, ge=1024, le=134_217_728, description="Largest batch body, after gunzip too."
+    )
     batch_items_max: int = Field(10_000, ge=1, le=100_000, description="Most readings in one batch request.")
     body_timeout_s: float = Field(10.0, gt=0, le=120, description="Longest wait for a request's body.")
     header_bytes_max: int = Field(16_384, ge=1024, le=65_536, description="Largest request line and headers.")
-    connections_max: int = Field(4_096, ge=1, le=100_000, description="Batch requests and bodies held at the same time.")
-    batch_requests_max: int = Field(8, ge=1, le=1_000, description="Batch requests worked on at once; more are answered 503.")
+    batch_requests_max: int = Field(
+        8, ge=1, le=1_000, description="Batch requests worked on at once; more are answered 503."
+    )
     rate_per_s: float = Field(0.0, ge=0, le=100_000, description="Requests a second one API key may make; 0: no limit.")
-    rate_burst: int = Field(200, ge=1, le=1_000_000, description="Requests a key may make at once before the rate counts.")
+    rate_burst: int = Field(
+        200, ge=1, le=1_000_000, description="Requests a key may make at once before the rate counts."
+    )
     key_cache_ttl_s: float = Field(30.0, ge=0, le=3600, description="How long a revoked key may still work.")
     history_items_max: int = Field(1_000, ge=1, le=10_000, description="Largest page of history.")
 
-    window_from_day: int = Field(15, ge=1, le=31, description="First day of the submission window, local to the account.")
+    window_from_day: int = Field(
+        15, ge=1, le=31, description="First day of the submission window, local to the account."
+    )
     window_to_day: int = Field(26, ge=1, le=31, description="Last day of the submission window, local to the account.")
     time_zone: Annotated[str, AfterValidator(_known_zone)] = Field(
         "Europe/Samara", description="Zone of meters that no account is known for."

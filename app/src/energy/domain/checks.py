@@ -41,7 +41,12 @@ class Meter:
 
 
 def judge(
-    value: Decimal, read_at: datetime, previous: Previous | None, meter: Meter | None, policy: CheckPolicy, now: datetime
+    value: Decimal,
+    read_at: datetime,
+    previous: Previous | None,
+    meter: Meter | None,
+    policy: CheckPolicy,
+    now: datetime,
 ) -> list[Flag]:
     """The flags of a reading, in the order of `Flag`. `previous`: the latest one before it that is not superseded."""
     zone = meter.zone if meter else ZoneInfo(policy.zone)

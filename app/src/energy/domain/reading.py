@@ -30,9 +30,7 @@ class Flag(StrEnum):
     AFTER_REMOVAL = "after_removal"
 
 
-NEEDS_CONFIRMATION = frozenset(
-    {Flag.LESS_THAN_PREVIOUS, Flag.SPIKE, Flag.ROLLOVER, Flag.FUTURE, Flag.AFTER_REMOVAL}
-)
+NEEDS_CONFIRMATION = frozenset({Flag.LESS_THAN_PREVIOUS, Flag.SPIKE, Flag.ROLLOVER, Flag.FUTURE, Flag.AFTER_REMOVAL})
 """Flags that a person is asked about before the reading is stored: a slipped decimal point makes a bill a hundred
 times too big. A meter is never asked: its reading is stored with the flag."""
 

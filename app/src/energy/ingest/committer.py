@@ -25,7 +25,9 @@ from energy.domain.reading import (
     Unstorable,
     same_request,
 )
-from energy.store.protocol import BatchStore, Interrupted, Poisoned, Unavailable
+from energy.store.protocol import BatchStore, Interrupted, NotAll, Poisoned, Unavailable
+
+Id = tuple[UUID, UUID]
 
 BACKOFF_FIRST_S = 0.02
 BACKOFF_MAX_S = 1.0
@@ -35,27 +37,34 @@ class Committer:
     """Retries what may be retried until the deadline, and finds the row that the database refuses."""
 
     def __init__(
-        self, store: BatchStore, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
+        self,
+        store: BatchStore,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+        *,
+        atomic: bool = False,
     ) -> None:
         self._store = store
         self._clock = clock
         self._sleep = sleep
+        self._atomic = atomic
 
     async def commit(self, readings: Sequence[Reading], deadline: float) -> list[Outcome]:
-        """An outcome a reading, in the same order. `deadline` is in seconds of the clock; it returns soon after it."""
-        first_of: dict[tuple[UUID, UUID], Reading] = {}
+        """An outcome a reading, in the same order. `deadline` is in seconds of the clock; it returns soon after it.
+
+        An atomic committer stores all of them or raises `NotAll`.
+        """
+        first_of: dict[Id, Reading] = {}
         for reading in readings:
-            first_of.setdefault((reading.device_id, reading.reading_id), reading)
-        batch = sorted(first_of.values(), key=_row_order)
-        settled = await self._settle(batch, deadline)
-        if len(batch) == 1 == len(readings):
-            return settled
-        outcome_of = dict(zip(((r.device_id, r.reading_id) for r in batch), settled, strict=True))
-        return [
-            _repeated(reading, first, outcome) if reading is not first else outcome
-            for reading in readings
-            for first, outcome in [(first_of[key := (reading.device_id, reading.reading_id)], outcome_of[key])]
-        ]
+            first_of.setdefault(_id(reading), reading)
+        batch = sorted(first_of.values(), key=_id)  # in the key's order: two batches that lock rows crosswise deadlock
+        if self._atomic and any(not same_request(reading, first_of[_id(reading)]) for reading in readings):
+            raise NotAll([Unstorable("an id occurs twice with different contents")] * len(readings))
+        try:
+            settled = await self._settle(batch, deadline)
+        except NotAll as error:
+            raise NotAll(_for_each(readings, first_of, batch, error.outcomes)) from None
+        return settled if len(batch) == len(readings) == 1 else _for_each(readings, first_of, batch, settled)
 
     async def _settle(self, batch: Sequence[Reading], deadline: float) -> list[Outcome]:
         maybe_stored = False
@@ -64,6 +73,8 @@ class Committer:
             try:
                 return await self._store.append(batch, left_s)
             except Poisoned as error:
+                if self._atomic:
+                    raise NotAll([Unstorable(str(error))] * len(batch)) from error
                 return await self._settle_halves(batch, error, deadline)
             except Interrupted:
                 maybe_stored = True
@@ -83,9 +94,20 @@ class Committer:
         return await self._settle(batch[:middle], deadline) + await self._settle(batch[middle:], deadline)
 
 
-def _row_order(reading: Reading) -> tuple[UUID, UUID]:
-    """Rows in the order of the primary key: two batches that lock the same rows in different orders deadlock."""
+def _id(reading: Reading) -> Id:
     return (reading.device_id, reading.reading_id)
+
+
+def _for_each(
+    readings: Sequence[Reading], first_of: dict[Id, Reading], batch: Sequence[Reading], settled: Sequence[Outcome]
+) -> list[Outcome]:
+    """The outcomes of the sorted, folded batch for the readings as they came."""
+    outcome_of = {_id(reading): outcome for reading, outcome in zip(batch, settled, strict=True)}
+    return [
+        outcome if reading is first else _repeated(reading, first, outcome)
+        for reading in readings
+        for first, outcome in [(first_of[_id(reading)], outcome_of[_id(reading)])]
+    ]
 
 
 def _repeated(reading: Reading, first: Reading, outcome: Outcome) -> Outcome:

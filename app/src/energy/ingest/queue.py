@@ -77,17 +77,23 @@ class IngestQueue:
         """How long the oldest has been waiting."""
         return self._clock() - self._waiting[0].since if self._waiting else 0.0
 
+    def refusal(self) -> str | None:
+        """Why nothing would be taken in now, or nothing: a label of the shed metric."""
+        if not self._waiting:
+            return "draining" if self._draining else None
+        if self._draining:
+            return "draining"
+        if len(self._waiting) >= self.limits.rows_max:
+            return "queue_full"
+        return "queue_old" if self.age_s > self.limits.age_max_s else None
+
     def submit(self, reading: Reading) -> asyncio.Future[Outcome]:
         """Takes a reading in; the future has its outcome by the deadline. Raises `Overloaded` before any work is done."""
-        if self._draining:
-            raise Overloaded("draining")
-        if len(self._waiting) >= self.limits.rows_max:
-            raise Overloaded("queue_full")
-        now = self._clock()
-        if self._waiting and now - self._waiting[0].since > self.limits.age_max_s:
-            raise Overloaded("queue_old")
+        refused = self.refusal()
+        if refused is not None:
+            raise Overloaded(refused)
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(reading, outcome, now))
+        self._waiting.append(_Waiting(reading, outcome, self._clock()))
         self._arrived.set()
         return outcome
 

@@ -53,10 +53,10 @@ class EmbeddedPostgres:
         sockets = (self.data_dir / "postmaster.pid").read_text().splitlines()[4]
         return f"postgresql://postgres@/postgres?host={sockets}"
 
-    def start(self) -> None:
-        """Starts it, or finds it running, and returns when it takes connections. Raises `EmbeddedUnavailable`."""
+    def start(self) -> bool:
+        """Starts it and returns when it takes connections; false when it was running. Raises `EmbeddedUnavailable`."""
         if self._ctl("status", check=False) == 0:
-            return
+            return False
         sockets = self.data_dir if len(str(self.data_dir)) <= _SOCKET_PATH_MAX else self._short_socket_dir()
         options = " ".join([f"-h '' -k '{sockets}'", *self.options])
         log = self.data_dir / "log"
@@ -64,7 +64,10 @@ class EmbeddedPostgres:
             self._ctl("-w", "-t", str(START_TIMEOUT_S), "-l", str(log), "-o", options, "start")
         except subprocess.CalledProcessError as error:
             last = log.read_text(errors="replace").splitlines()[-3:] if log.exists() else []
-            raise EmbeddedUnavailable(f"the embedded database in {self.data_dir} does not start: {' / '.join(last)}") from error
+            raise EmbeddedUnavailable(
+                f"the embedded database in {self.data_dir} does not start: {' / '.join(last)}"
+            ) from error
+        return True
 
     def stop(self) -> None:
         """Stops it after finishing what is being written ('fast'). Does nothing when it is not running."""
@@ -85,5 +88,5 @@ class EmbeddedPostgres:
 
     def _short_socket_dir(self) -> Path:
         path = Path(tempfile.mkdtemp(prefix="energy-pg-"))
-        path.chmod(0o777)  # noqa: S103 - the server's own user must be able to write here
+        path.chmod(0o777)
         return path

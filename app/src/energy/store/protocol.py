@@ -33,6 +33,14 @@ class Poisoned(StoreError):
     """The database refuses the batch because of what is in one of its rows. Nothing of it is stored."""
 
 
+class NotAll(Exception):
+    """An atomic batch had a row that could not be stored, so nothing of it is; `outcomes` say what each would have got."""
+
+    def __init__(self, outcomes: list[Outcome]) -> None:
+        super().__init__("not every row could be stored")
+        self.outcomes = outcomes
+
+
 class BatchStore(Protocol):
     """All that the ingest queue needs."""
 

@@ -16,16 +16,17 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
-from alembic.util import CommandError
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS_MAX = 30
 PAUSE_S = 0.3
+STUCK_AFTER = 3
 
 
 def _scripts() -> ScriptDirectory:
@@ -58,7 +59,7 @@ async def migrate(dsn: str, *, cockroach: bool, timeout_s: float) -> str:
                 version = await connection.run_sync(_version)
             if version == head():
                 return version
-            if attempt == ATTEMPTS_MAX or (version == version_before and attempt > 3):
+            if attempt == ATTEMPTS_MAX or (version == version_before and attempt > STUCK_AFTER):
                 raise
             log.info("another replica is migrating too (schema is at %s): %s", version, type(error).__name__)
             version_before = version
@@ -69,7 +70,9 @@ async def migrate(dsn: str, *, cockroach: bool, timeout_s: float) -> str:
 def _upgrade(connection: Connection) -> None:
     scripts = _scripts()
     with EnvironmentContext(
-        Config(), scripts, fn=lambda revision, _context: scripts._upgrade_revs("head", revision)  # noqa: SLF001 - alembic's own documented pattern for fn
+        Config(),
+        scripts,
+        fn=lambda revision, _context: scripts._upgrade_revs("head", revision),  # noqa: SLF001 - alembic's own documented pattern for fn
     ) as environment:
         environment.configure(connection=connection, transaction_per_migration=True)
         with environment.begin_transaction():
@@ -84,7 +87,10 @@ def offline_sql() -> str:
     """All steps as SQL text, as they would be sent; for reviewing and for CockroachDB's parser."""
     scripts, output = _scripts(), io.StringIO()
     with EnvironmentContext(
-        Config(), scripts, as_sql=True, fn=lambda revision, _context: scripts._upgrade_revs("head", revision)  # noqa: SLF001 - as above
+        Config(),
+        scripts,
+        as_sql=True,
+        fn=lambda revision, _context: scripts._upgrade_revs("head", revision),  # noqa: SLF001 - as above
     ) as environment:
         environment.configure(dialect_name="postgresql", output_buffer=output, transaction_per_migration=True)
         with environment.begin_transaction():

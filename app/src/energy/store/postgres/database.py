@@ -50,7 +50,7 @@ _TRY_AGAIN = (
 )  # fmt: skip
 
 
-class UnsafeDatabase(Exception):
+class UnsafeDatabase(Unavailable):
     """The server may lose what it has acknowledged."""
 
 

@@ -70,9 +70,7 @@ class PostgresReader:
         """See `HistoryStore.export`."""
         device_id, reading_id = _FIRST, _FIRST
         while True:
-            rows = await self._fetch(
-                self._primary, statements.EXPORT, period, device_id, reading_id, EXPORT_PAGE_ROWS
-            )
+            rows = await self._fetch(self._primary, statements.EXPORT, period, device_id, reading_id, EXPORT_PAGE_ROWS)
             if not rows:
                 return
             page = [stored_of(row) for row in rows]
@@ -83,9 +81,7 @@ class PostgresReader:
         of_device = query.device_id is not None
         if read_from == "follower":
             sql = (
-                statements.HISTORY_OF_DEVICE_FROM_FOLLOWER
-                if of_device
-                else statements.HISTORY_OF_ACCOUNT_FROM_FOLLOWER
+                statements.HISTORY_OF_DEVICE_FROM_FOLLOWER if of_device else statements.HISTORY_OF_ACCOUNT_FROM_FOLLOWER
             )
         else:
             sql = statements.HISTORY_OF_DEVICE if of_device else statements.HISTORY_OF_ACCOUNT

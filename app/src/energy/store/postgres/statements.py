@@ -93,7 +93,8 @@ SELECT {columns} FROM {source} {as_of}
 WHERE {whose}
   AND r.read_at >= coalesce($3::timestamptz, '-infinity'::timestamptz)
   AND r.read_at < coalesce($4::timestamptz, 'infinity'::timestamptz)
-  AND (r.read_at, r.reading_id) < (coalesce($5::timestamptz, 'infinity'::timestamptz), coalesce($6::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))
+  AND (r.read_at, r.reading_id) < (coalesce($5::timestamptz, 'infinity'::timestamptz),
+                                   coalesce($6::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))
 ORDER BY r.read_at DESC, r.reading_id DESC LIMIT $2
 """
 _OF_DEVICE = {"columns": _COLUMNS, "source": "readings r", "whose": "r.device_id = $1::uuid"}
@@ -168,4 +169,6 @@ COCKROACH_ONLY = frozenset({"HISTORY_OF_DEVICE_FROM_FOLLOWER", "HISTORY_OF_ACCOU
 
 def all_statements() -> dict[str, str]:
     """Every statement by its name."""
-    return {name: value for name, value in globals().items() if name.isupper() and isinstance(value, str) and name[0] != "_"}
+    return {
+        name: value for name, value in globals().items() if name.isupper() and isinstance(value, str) and name[0] != "_"
+    }

@@ -18,23 +18,17 @@ from energy.domain.reading import NEEDS_CONFIRMATION, Committed, Conflicting, Do
 from energy.store.postgres import statements
 from energy.store.postgres.database import Database, store_errors
 from energy.store.postgres.rows import columns_of, flags_of, policy_arguments, previous_of, stored_of, type_of_record
-from energy.store.protocol import Interrupted
+from energy.store.protocol import Interrupted, NotAll
 
 Id = tuple[UUID, UUID]
-
-
-class NotAll(Exception):
-    """An atomic batch had a row that could not be stored, so nothing of it is; `outcomes` say which."""
-
-    def __init__(self, outcomes: list[Outcome]) -> None:
-        super().__init__("not every row could be stored")
-        self.outcomes = outcomes
 
 
 class PostgresWriter:
     """The `BatchStore`. With `atomic` all rows are committed, or none."""
 
-    def __init__(self, database: Database, policy: CheckPolicy, now: Callable[[], datetime], *, atomic: bool = False) -> None:
+    def __init__(
+        self, database: Database, policy: CheckPolicy, now: Callable[[], datetime], *, atomic: bool = False
+    ) -> None:
         self._database = database
         self._policy = policy
         self._now = now
@@ -51,7 +45,7 @@ class PostgresWriter:
                 return await _append(connection, batch, arguments, timeout_s)
 
     async def _append_and_supersede(
-        self, connection: asyncpg.Connection, batch: Sequence[Reading], arguments: list[object], timeout_s: float
+        self, connection: asyncpg.Connection, batch: Sequence[Reading], arguments: Sequence[object], timeout_s: float
     ) -> list[Outcome]:
         outcomes = await _append(connection, batch, arguments, timeout_s)
         if self._atomic and not all(isinstance(outcome, Committed) for outcome in outcomes):
@@ -63,7 +57,7 @@ class PostgresWriter:
 
 
 async def _append(
-    connection: asyncpg.Connection, batch: Sequence[Reading], arguments: list[object], timeout_s: float
+    connection: asyncpg.Connection, batch: Sequence[Reading], arguments: Sequence[object], timeout_s: float
 ) -> list[Outcome]:
     rows = await connection.fetch(statements.APPEND, *arguments, timeout=timeout_s)
     inserted: dict[Id, Outcome] = {(row[0], row[1]): Committed(row[2], flags_of(row[3])) for row in rows}

@@ -10,7 +10,7 @@ def upgrade() -> None:
     op.execute(
         """
 CREATE VIEW marks (mark_id, device_id, value, time_stamp) AS
-SELECT reading_id, device_id, value::bigint, read_at FROM readings WHERE status <> 'superseded'
+SELECT reading_id, device_id, trunc(value)::bigint, read_at FROM readings WHERE status <> 'superseded'
         """
     )
 

@@ -1,0 +1,35 @@
+"""Cursors of history: where a page ended, as text that a client hands back and need not understand."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+
+from energy.domain.reading import Stored
+from energy.http.problems import Problem
+
+
+class _Place(msgspec.Struct, array_like=True):
+    read_at: datetime
+    reading_id: UUID
+
+
+def cursor_after(stored: Stored) -> str:
+    """The cursor that resumes behind `stored`."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(_Place(stored.read_at, stored.reading_id))).decode().rstrip("=")
+
+
+def place_of(cursor: str) -> tuple[datetime, UUID]:
+    """Where a cursor points. Raises `Problem` for anything that was not made by `cursor_after`."""
+    try:
+        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        place = msgspec.json.decode(raw, type=_Place)
+    except (binascii.Error, ValueError):
+        raise Problem("bad_cursor", "Use `next_cursor` of the page before, unchanged.") from None
+    if place.read_at.tzinfo is None:
+        raise Problem("bad_cursor", "Use `next_cursor` of the page before, unchanged.")
+    return place.read_at.astimezone(UTC), place.reading_id

@@ -1,0 +1,178 @@
+"""From bytes to readings: the shapes that clients send, and their limits.
+
+msgspec checks types and shape; what it cannot see (a value's range, a repeated key) is checked here. What a reading means
+is the domain's business.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Literal, TypeVar
+from uuid import UUID, uuid4
+
+import msgspec
+from msgspec import Meta
+
+from energy.domain.identity import reading_id_of
+from energy.domain.reading import VALUE_MAX, Reading
+from energy.http.problems import Problem
+
+Register = Literal["T0", "T1", "T2", "T3"]
+Source = Literal["meter", "person", "head_end", "import", "correction"]
+PEOPLE = frozenset({"person", "correction"})
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+KEY_BYTES_MAX = 200
+_DECIMAL = re.compile(r"[0-9]{1,20}(\.[0-9]{1,19})?", re.ASCII).fullmatch
+
+Aware = Annotated[datetime, Meta(tz=True)]
+Number = int | float | Annotated[str, Meta(max_length=40)]
+
+
+class ValueIn(msgspec.Struct):
+    """The task's body. Other members are ignored: old meters send what they send."""
+
+    device_id: UUID
+    value: Annotated[int, Meta(ge=0, le=999_999_999)]
+
+
+class ReadingIn(msgspec.Struct, forbid_unknown_fields=True):
+    """One reading."""
+
+    device_id: UUID
+    value: Number
+    register: Register = "T0"
+    read_at: Aware | None = None
+    reading_id: UUID | None = None
+    source: Source = "meter"
+    confirm: bool = False
+
+
+class CorrectionIn(msgspec.Struct, forbid_unknown_fields=True):
+    """The value that should have been sent."""
+
+    value: Number
+    reading_id: UUID | None = None
+    confirm: bool = False
+
+
+_Body = TypeVar("_Body", bound=msgspec.Struct)
+
+
+def decoder(shape: type[_Body]) -> Callable[[bytes], _Body]:
+    """A function from a JSON body to `shape`. It raises `Problem`."""
+    decode = msgspec.json.Decoder(shape).decode
+    keys = [b'"%s"' % name.encode() for name in shape.__struct_fields__]
+
+    def body_of(raw: bytes) -> _Body:
+        try:
+            body = decode(raw)
+        except msgspec.ValidationError as error:
+            raise Problem("invalid", _sentence(error)) from None
+        except (ValueError, RecursionError, OverflowError) as error:
+            raise Problem("malformed", f"The body is not valid JSON: {_sentence(error)}") from None
+        if b"\\u" in raw or any(raw.count(key) > 1 for key in keys):
+            refuse_repeated_keys(raw)
+        return body
+
+    return body_of
+
+
+def refuse_repeated_keys(raw: bytes) -> None:
+    """JSON leaves open which of two equal keys counts; a meter reading should not depend on that. Raises `Problem`."""
+
+    def pairs(members: list[tuple[str, object]]) -> dict[str, object]:
+        found = dict(members)
+        if len(found) != len(members):
+            repeated = next(name for name, _ in members if [n for n, _ in members].count(name) > 1)
+            raise Problem("malformed", f"The key {repeated[:40]!r} occurs more than once.")
+        return found
+
+    json.loads(raw, object_pairs_hook=pairs)
+
+
+def value_text(value: float | str) -> str:
+    """The value as decimal text in the database's range. Raises `Problem`."""
+    if isinstance(value, str) and not _DECIMAL(value):
+        raise Problem("invalid", "`value` has to be a decimal number of 0 or more, such as 10432.5.")
+    number = Decimal(value if isinstance(value, str) else repr(value))
+    if not 0 <= number <= VALUE_MAX:
+        raise Problem("invalid", f"`value` has to be between 0 and {VALUE_MAX}.")
+    text = f"{number:.3f}"
+    if Decimal(text) != number:
+        raise Problem("invalid", "`value` can have at most three decimal places.")
+    return text
+
+
+def reading_of(body: ReadingIn, key: bytes | None, now: datetime) -> Reading:
+    """The domain's reading. `key`: the Idempotency-Key header. Raises `Problem`."""
+    read_at = body.read_at
+    if read_at is not None and not EARLIEST <= read_at <= LATEST:
+        raise Problem("invalid", f"`read_at` has to be between {EARLIEST.year} and {LATEST.year}.")
+    return Reading(
+        device_id=body.device_id,
+        reading_id=identity(body.device_id, body.reading_id, key),
+        register=body.register,
+        value=value_text(body.value),
+        read_at=read_at.astimezone(UTC) if read_at is not None else now,
+        received_at=now,
+        source=body.source,
+        by_person=body.source in PEOPLE,
+        confirmed=body.confirm,
+        read_at_given=read_at is not None,
+    )
+
+
+def reading_of_value(body: ValueIn, key: bytes | None, now: datetime) -> Reading:
+    """The same for the task's body."""
+    return Reading(
+        device_id=body.device_id,
+        reading_id=identity(body.device_id, None, key),
+        register="T0",
+        value=str(body.value),
+        read_at=now,
+        received_at=now,
+        source="meter",
+        read_at_given=False,
+    )
+
+
+def decode_value(decode: Callable[[bytes], ValueIn]) -> Callable[[bytes, bytes | None, datetime], Reading]:
+    """From the bytes of the task's body to a reading."""
+    return lambda body, key, now: reading_of_value(decode(body), key, now)
+
+
+def decode_reading(decode: Callable[[bytes], ReadingIn]) -> Callable[[bytes, bytes | None, datetime], Reading]:
+    """From the bytes of a reading's body to a reading."""
+    return lambda body, key, now: reading_of(decode(body), key, now)
+
+
+def identity(device_id: UUID, reading_id: UUID | None, key: bytes | None) -> UUID:
+    """The id that a reading can be repeated under. Raises `Problem` for a key that cannot be used."""
+    if reading_id is not None:
+        return reading_id
+    if key is None:
+        return uuid4()
+    text = key.decode("latin-1").strip()
+    if not text or len(text) > KEY_BYTES_MAX or not text.isprintable():
+        raise Problem("bad_header", f"Idempotency-Key has to be 1 to {KEY_BYTES_MAX} printable characters.")
+    return reading_id_of(device_id, text)
+
+
+def require_json(headers: Mapping[bytes, bytes]) -> None:
+    """Raises `Problem` for a body that says that it is something else."""
+    content_type = headers.get(b"content-type")
+    if content_type is None:
+        return
+    kind = content_type.split(b";", 1)[0].strip().lower()
+    if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
+        raise Problem("unsupported_media_type", "Send `Content-Type: application/json`.")
+
+
+def _sentence(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    return text[:300].rstrip(".") + "."

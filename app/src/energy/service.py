@@ -1,0 +1,211 @@
+"""Puts the parts together: from settings to a running service, and back down without losing what was taken in.
+
+The only module that knows all layers. It decides nothing itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+
+from fastapi import FastAPI
+
+from energy import metrics
+from energy.domain.checks import CheckPolicy
+from energy.domain.window import SubmissionWindow
+from energy.http.app import Application, framework
+from energy.http.auth import Authenticator
+from energy.http.batch import Batch, BatchLimits, Busy
+from energy.http.binding import Bindings
+from energy.http.decode import ReadingIn, ValueIn, decode_reading, decode_value, decoder
+from energy.http.endpoint import Endpoint
+from energy.http.intake import Intake, IntakeLimits
+from energy.http.reads import ReadingSide
+from energy.ingest.committer import Committer
+from energy.ingest.queue import IngestQueue, QueueLimits
+from energy.settings import AuthMode, Settings, WriteStrategy
+from energy.store import migrations
+from energy.store.postgres.database import Database, PoolLimits, UnsafeDatabase
+from energy.store.postgres.keys import PostgresKeys
+from energy.store.postgres.reader import PostgresReader, SchemaWatch
+from energy.store.postgres.writer import PostgresWriter
+from energy.store.protocol import Unavailable
+
+log = logging.getLogger(__name__)
+
+_SAMPLE_S = 1.0
+_RECONNECT_S = 1.0
+_READY_FOR_S = 1.0
+
+
+def database_of(settings: Settings, dsn: str) -> Database:
+    """The primary database under the settings' limits."""
+    limits = PoolLimits(
+        settings.database_connections_max, settings.database_connect_timeout_s, settings.statement_cache_size
+    )
+    return Database(dsn, limits, allow_unsafe=settings.allow_unsafe_database)
+
+
+def policy_of(settings: Settings) -> CheckPolicy:
+    """The rules that readings are checked by."""
+    window = SubmissionWindow(settings.window_from_day, settings.window_to_day)
+    return CheckPolicy(window, settings.time_zone, settings.future_tolerance_s, settings.spike_kwh_per_day_max)
+
+
+def queue_limits(settings: Settings, strategy: WriteStrategy) -> QueueLimits:
+    """The write strategies of the task as numbers: how many lanes, and how many readings one of them takes at once."""
+    lanes, batch_rows_max = {
+        WriteStrategy.GROUP: (settings.lanes, settings.batch_rows_max),
+        WriteStrategy.PARALLEL: (settings.database_connections_max, 1),
+        WriteStrategy.SEQUENTIAL: (1, 1),
+    }[strategy]
+    return QueueLimits(
+        lanes,
+        batch_rows_max,
+        settings.queue_rows_max,
+        settings.queue_age_max_s,
+        settings.request_timeout_s,
+        settings.linger_ms / 1000,
+    )
+
+
+def utc_now() -> datetime:
+    """The clock of readings."""
+    return datetime.now(UTC)
+
+
+class Service:
+    """One process: its database pools, its queues, and the ASGI application in front of them."""
+
+    def __init__(self, settings: Settings, dsn: str, *, on_unsafe: Callable[[UnsafeDatabase], None]) -> None:
+        self._settings = settings
+        self._on_unsafe = on_unsafe
+        self.database = database_of(settings, dsn)
+        read_url = settings.database_read_url
+        read_limits = PoolLimits(
+            settings.database_read_connections_max, settings.database_connect_timeout_s, settings.statement_cache_size
+        )
+        self.replica = Database(read_url.get_secret_value(), read_limits, allow_unsafe=True) if read_url else None
+        self._clock = asyncio.get_running_loop().time
+        self._policy = policy_of(settings)
+        committer = self._committer(atomic=False)
+        self.queue = IngestQueue(committer, queue_limits(settings, settings.write_strategy), self._clock)
+        # /v2/values promises the task's order: one lane, so never two writes at once.
+        ordered = queue_limits(settings, WriteStrategy.GROUP)
+        self.ordered_queue = IngestQueue(
+            committer,
+            QueueLimits(
+                1, ordered.batch_rows_max, ordered.rows_max, ordered.age_max_s, ordered.deadline_s, ordered.linger_s
+            ),
+            self._clock,
+        )
+        self._reader = PostgresReader(
+            self.database, self.replica, settings.replica_lag_max_s, settings.request_timeout_s
+        )
+        self._schema = SchemaWatch(self.database, migrations.head(), settings.database_connect_timeout_s)
+        self._complaint: str | None = "starting"
+        self._complaint_until = 0.0
+        self.draining = False
+        self._background: list[asyncio.Task[None]] = []
+        self.app = self._application(committer)
+
+    async def start(self) -> None:
+        """Starts the lanes, and connects now or as soon as the database is there. Raises `UnsafeDatabase`."""
+        try:
+            await self.database.connect()
+        except UnsafeDatabase:
+            raise
+        except Unavailable as error:
+            log.warning("waiting for the database: %s", error)
+            self._background.append(asyncio.create_task(self._connect(), name="connect"))
+        self.queue.start()
+        self.ordered_queue.start()
+        self._background.append(asyncio.create_task(self._sample(), name="sample"))
+
+    async def stop(self) -> None:
+        """Settles everything that waits, then closes the connections."""
+        self.draining = True
+        await asyncio.gather(self.queue.drain(), self.ordered_queue.drain())
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self.database.close()
+        if self.replica is not None:
+            await self.replica.close()
+        log.info("drained: every reading that was taken in has its outcome")
+
+    async def complaint(self) -> str | None:
+        """Why this replica should get no requests now, or nothing."""
+        if self.draining:
+            return "stopping"
+        if self._clock() >= self._complaint_until:
+            self._complaint = await self._schema.complaint()
+            self._complaint_until = self._clock() + _READY_FOR_S
+        return self._complaint or self.queue.refusal()
+
+    def _committer(self, *, atomic: bool) -> Committer:
+        writer = PostgresWriter(self.database, self._policy, utc_now, atomic=atomic)
+        return Committer(writer, self._clock, asyncio.sleep, atomic=atomic)
+
+    def _application(self, committer: Committer) -> Application:
+        settings, clock = self._settings, self._clock
+        keys = (
+            PostgresKeys(self.database, settings.database_connect_timeout_s) if settings.auth is AuthMode.KEYS else None
+        )
+        authenticator = Authenticator(
+            keys, clock, settings.key_cache_ttl_s, settings.rate_per_s, settings.rate_burst, settings.retry_after_s
+        )
+        bindings = Bindings(self._reader, clock, settings.key_cache_ttl_s, settings.retry_after_s)
+        limits = IntakeLimits(settings.body_bytes_max, settings.body_timeout_s, settings.retry_after_s)
+
+        value, reading = decode_value(decoder(ValueIn)), decode_reading(decoder(ReadingIn))
+
+        endpoints: list[Endpoint] = [
+            Intake("/v1/values", value, self.queue, authenticator, bindings, limits, utc_now, json_only=False),
+            Intake("/v2/values", value, self.ordered_queue, authenticator, bindings, limits, utc_now, json_only=False),
+            Intake("/v1/readings", reading, self.queue, authenticator, bindings, limits, utc_now, json_only=True),
+            Batch(
+                "/v1/readings/batch", committer, self._committer(atomic=True), authenticator, bindings,
+                IntakeLimits(settings.batch_body_bytes_max, settings.body_timeout_s, settings.retry_after_s),
+                BatchLimits(settings.batch_items_max, settings.batch_requests_max, settings.request_timeout_s),
+                utc_now, clock, lambda: self.draining, Busy(asyncio.Semaphore(settings.bulk_lanes)),
+            ),
+        ]  # fmt: skip
+        reads = ReadingSide(
+            self._reader, self.queue, authenticator, bindings, self._policy.window, settings.time_zone, utc_now,
+            settings.history_items_max, settings.body_bytes_max, settings.body_timeout_s, settings.retry_after_s,
+        )  # fmt: skip
+        rest = framework(reads, self.complaint)
+        rest.router.lifespan_context = self._lifespan
+        return Application({endpoint.route: endpoint for endpoint in endpoints}, rest)
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
+        await self.start()
+        yield
+        await self.stop()
+
+    async def _connect(self) -> None:
+        while not self.database.connected:
+            await asyncio.sleep(_RECONNECT_S)
+            try:
+                await self.database.connect()
+            except UnsafeDatabase as error:
+                self._on_unsafe(error)
+                return
+            except Unavailable as error:
+                log.info("still waiting for the database: %s", error)
+        log.info("connected to the database")
+
+    async def _sample(self) -> None:
+        """The gauges, once a second: a scrape must not cost more when there is more to say."""
+        while True:
+            metrics.QUEUE_ROWS.set(self.queue.rows + self.ordered_queue.rows)
+            metrics.QUEUE_AGE_SECONDS.set(max(self.queue.age_s, self.ordered_queue.age_s))
+            used, idle = self.database.connections
+            metrics.CONNECTIONS.labels("used").set(used)
+            metrics.CONNECTIONS.labels("idle").set(idle)
+            await asyncio.sleep(_SAMPLE_S)
