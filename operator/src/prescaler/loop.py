@@ -145,6 +145,12 @@ class Loop:
             log.warning("%s/%s: trying again: %s", *window.key, error)
             metrics.ERRORS.labels(str(error.status)).inc()
             return False
+        except LeadershipLostError:
+            raise
+        except Exception:  # a mistake of ours that one object brings out must not cost the others their capacity
+            log.exception("%s/%s: could not be looked at", *window.key)
+            metrics.ERRORS.labels("bug").inc()
+            return False
         return True
 
     def _forget(self, windows: Sequence[BillingWindow]) -> None:

@@ -83,7 +83,10 @@ def plan_fields(plan: Plan, zone: tzinfo) -> dict[str, Any]:
         "window": plan.now.window,
         "minReplicas": plan.now.replicas,
         "next": f"{words} at {following.at.astimezone(zone):%Y-%m-%d %H:%M %Z}" if following else None,
-        "transitions": [transition_fields(t) for t in plan.transitions[:TRANSITIONS_SHOWN]],
+        "transitions": [
+            {name: value for name, value in transition_fields(t).items() if value is not None}  # the API drops nulls
+            for t in plan.transitions[:TRANSITIONS_SHOWN]
+        ],
     }
 
 
@@ -152,11 +155,12 @@ def notices(previous: dict[str, Any], new: dict[str, Any]) -> Iterator[Notice]:
         was = before.get(kind, {})
         if (was.get("status"), was.get("reason")) == (condition["status"], condition["reason"]):
             continue
-        if BAD.get(kind) == condition["status"]:
+        bad = BAD.get(kind)
+        if bad == condition["status"]:
             reason = "WontBeReady" if kind == "CapacitySufficient" else condition["reason"]
             yield Notice("Warning", reason, condition["message"])
-        elif BAD.get(kind) == was.get("status"):
-            yield Notice("Normal", f"{kind}Again" if BAD[kind] == "False" else f"{kind}Over", condition["message"])
+        elif bad is not None and bad == was.get("status"):
+            yield Notice("Normal", f"{kind}Again" if bad == "False" else f"{kind}Over", condition["message"])
         elif kind == "PreScaled" and condition["status"] == "True":
             yield Notice("Normal", "PreScaled", condition["message"])
     if new.get("phase") in OPEN and previous.get("phase") not in OPEN and conditions["PreScaled"]["status"] == "False":

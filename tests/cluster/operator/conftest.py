@@ -9,21 +9,20 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 import kopf
 import pytest
 import yaml
+from aiohttp import web
 
 from cluster.harness import Cluster, RefusedError, wait_until
 from prescaler import kube as k
 from prescaler.clock import Clock
 from prescaler.loop import Loop
 from prescaler.objects import GROUP, VERSION
-
-REAL_SCALE = timedelta(0)
 
 
 def crd() -> dict[str, Any]:
@@ -204,3 +203,23 @@ async def rig_on(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         yield rig
     finally:
         await kube.close()
+
+
+@pytest.fixture
+async def prometheus() -> AsyncIterator[str]:
+    """Answers `query_range` as Prometheus does, with a peak of 1000 requests a second in the middle of what is asked."""
+
+    async def query_range(request: web.Request) -> web.Response:
+        start, end = float(request.query["start"]), float(request.query["end"])
+        values = [[start, "120"], [(start + end) / 2, "1000"], [end, "NaN"]]
+        result = {"resultType": "matrix", "result": [{"metric": {}, "values": values}]}
+        return web.json_response({"status": "success", "data": result})
+
+    app = web.Application()
+    app.router.add_get("/api/v1/query_range", query_range)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
