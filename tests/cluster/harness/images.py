@@ -1,9 +1,4 @@
-"""Images without a registry: building the product's own, and putting them into the nodes.
-
-Docker builds them where there is a Docker. Elsewhere buildah does, from the same Dockerfiles, on a base that
-mmdebstrap makes of this machine's own Debian packages, since the usual base can't be pulled. Either way an image ends
-as an archive file, which every containerd can import.
-"""
+"""Images without a registry: putting them into the nodes, from archive files as `docker save` writes them."""
 
 import hashlib
 import io

@@ -1,0 +1,62 @@
+# The Kubernetes that tests and people use: CLUSTER=local (this machine, no Docker) or CLUSTER=kind.
+CLUSTER ?= local
+NODES ?= 1
+KIND_NAME := energy
+KIND_NODE := kindest/node:v1.34.3
+METRICS_SERVER := registry.k8s.io/metrics-server/metrics-server:v0.8.0
+HARNESS = PYTHONPATH=tests $(BIN)/python -m cluster.harness
+
+# Which cluster `make install`, `make load-cluster` and `make e2e` speak to; the recipes that need one say $(ON_CLUSTER).
+ifeq ($(CLUSTER),kind)
+CLUSTER_UP := kind-up
+IMAGES_IN := kind-images
+ON_CLUSTER = export KUBECONFIG="$$(mktemp)"; kind get kubeconfig --name $(KIND_NAME) >"$$KUBECONFIG";
+else
+CLUSTER_UP := cluster-up
+IMAGES_IN := cluster-images
+ON_CLUSTER = eval "$$($(HARNESS) status)";
+endif
+
+.PHONY: cluster-tools
+cluster-tools: $(VENV)/ready ## Build the pinned Kubernetes and its tools (20 minutes once, then nothing)
+	@$(HARNESS) tools
+
+.PHONY: cluster-up
+cluster-up: $(VENV)/ready ## Start a Kubernetes on this machine (root; NODES=3 for three nodes) and print its KUBECONFIG
+	@$(HARNESS) up --nodes $(NODES)
+
+.PHONY: cluster-down
+cluster-down: $(VENV)/ready ## End it and leave no trace
+	@$(HARNESS) down
+
+.PHONY: cluster-status
+cluster-status: $(VENV)/ready ## Its nodes and its KUBECONFIG
+	@$(HARNESS) status
+
+.PHONY: images
+images: $(VENV)/ready ## Build both images into build/images (Docker, or buildah where there is none)
+	@$(HARNESS) images
+
+.PHONY: cluster-images
+cluster-images: images ## Build both images and put them into the nodes
+	@$(HARNESS) load build/images/energy.tar build/images/energy-prescaler.tar
+
+.PHONY: test-cluster
+test-cluster: $(VENV)/ready ## The tests that need a Kubernetes: builds what is missing, then runs them (root for the nodes)
+	@SECONDS=0; $(HARNESS) tools; echo "tools: $$SECONDS s"; \
+	  from=$$SECONDS; $(HARNESS) images; echo "images: $$((SECONDS - from)) s"; \
+	  from=$$SECONDS; $(BIN)/pytest -q -m cluster --durations=15 $(PYTEST_FLAGS); echo "cluster tests: $$((SECONDS - from)) s"
+
+.PHONY: kind-up
+kind-up: ## Start a kind cluster with three workers and metrics-server (needs Docker, kind and kubectl)
+	@kind create cluster --name $(KIND_NAME) --image $(KIND_NODE) --config kind-config.yaml
+	@kubectl --context kind-$(KIND_NAME) apply -f make/kind-metrics-server.yaml
+
+.PHONY: kind-down
+kind-down: ## End the kind cluster
+	@kind delete cluster --name $(KIND_NAME)
+
+.PHONY: kind-images
+kind-images: images ## Build both images and put them into the kind nodes
+	@kind load image-archive --name $(KIND_NAME) build/images/energy.tar
+	@kind load image-archive --name $(KIND_NAME) build/images/energy-prescaler.tar
