@@ -1,3 +1,4 @@
+# ruff: noqa: INP001, S310, T201 - a script that stands alone, asks one server it was told of, and prints for a person
 """What the chart's Jobs ask of the Kubernetes API, with nothing but the standard library.
 
 It exists so that no Job needs an image with kubectl in it. Each command needs one Role of a few named objects; Secrets are
@@ -26,6 +27,7 @@ RENEWED_AT = "energy-readings.dev/certificates-renewed-at"
 MANAGER = "energy-chart"
 REQUEST_TIMEOUT_S = 10.0
 POLL_EVERY_S = 1.0
+NOT_FOUND = 404
 
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
@@ -99,29 +101,12 @@ def apply_window(api: Api, file: Path, deadline_s: float) -> None:
         try:
             api.ask("PATCH", path, window, APPLY)
         except urllib.error.HTTPError as refused:
-            if refused.code != 404 or time.monotonic() > deadline:
+            if refused.code != NOT_FOUND or time.monotonic() > deadline:
                 raise
             time.sleep(POLL_EVERY_S)
         else:
             print(f"BillingWindow {window['metadata']['name']}: applied", flush=True)
             return
-
-
-def delete_window(api: Api, name: str, deadline_s: float) -> None:
-    """Deletes a BillingWindow while the operator still runs to let it go; after the deadline lets it go by itself."""
-    path = f"{WINDOWS}/{name}"
-    deadline = time.monotonic() + deadline_s
-    try:
-        api.ask("DELETE", path)
-        while time.monotonic() < deadline:
-            api.ask("GET", path)
-            time.sleep(POLL_EVERY_S)
-        print(f"BillingWindow {name}: the operator did not let it go in {deadline_s:.0f} s", flush=True)
-        api.ask("PATCH", path, {"metadata": {"finalizers": None}}, MERGE)
-    except urllib.error.HTTPError as refused:
-        if refused.code != 404:
-            raise
-    print(f"BillingWindow {name}: gone", flush=True)
 
 
 def main() -> None:
@@ -137,10 +122,7 @@ def main() -> None:
     admin_key.add_argument("key")
     window = commands.add_parser("apply-window", help="apply a BillingWindow")
     window.add_argument("file", type=Path)
-    gone = commands.add_parser("delete-window", help="delete a BillingWindow and wait until it is gone")
-    gone.add_argument("name")
-    for command in (window, gone):
-        command.add_argument("--deadline-s", type=float, default=60.0)
+    window.add_argument("--deadline-s", type=float, default=60.0)
     asked = parser.parse_args()
 
     api = Api()
@@ -150,10 +132,8 @@ def main() -> None:
             restart(api, asked.renew)
         elif asked.command == "admin-key":
             make_admin_key(api, asked.secret, asked.key)
-        elif asked.command == "apply-window":
-            apply_window(api, asked.file, asked.deadline_s)
         else:
-            delete_window(api, asked.name, asked.deadline_s)
+            apply_window(api, asked.file, asked.deadline_s)
     except urllib.error.HTTPError as refused:
         sys.exit(f"kube.py {asked.command}: the API server answered {refused.code}: {refused.read().decode()}")
 

@@ -1,3 +1,4 @@
+# ruff: noqa: INP001, S310, T201 - a script that stands alone, asks one server it was told of, and prints for a person
 """`helm test`: posts a reading with a key, posts it again, and reads it back; without the key it must be refused.
 
 The device is always the same made-up one, which no account knows, so that nobody's bill is touched.
