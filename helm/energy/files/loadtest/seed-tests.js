@@ -21,7 +21,7 @@ export const options = {
   batchPerHost: 0,
   scenarios: {
     bursts: {
-      executor: 'constant-arrival-rate', rate: 1, timeUnit: '1s', duration: `${seconds}s`, preAllocatedVUs: seconds,
+      executor: 'constant-arrival-rate', rate: 1, timeUnit: '1s', duration: `${seconds * 1000 - 500}ms`, preAllocatedVUs: seconds,
       maxVUs: seconds, gracefulStop: '60s',
     },
   },

@@ -1,0 +1,99 @@
+"""Values that must be refused, each with a message that says what to change."""
+
+import pytest
+
+from chart.render import HelmError, template
+
+pytestmark = pytest.mark.cluster  # for Helm itself
+
+EXTERNAL = ("--set=cockroachdb.enabled=false", "--set=database.external.existingSecret=db")
+
+GUARDS = [
+    pytest.param(["cockroachdb.enabled=false"], "no database", id="no database"),
+    pytest.param(["database.external.existingSecret=db"], "two databases", id="two databases"),
+    pytest.param(
+        ["app.terminationGracePeriodSeconds=34"],
+        "drain_timeout_s + request_timeout_s is 35",
+        id="killed while draining",
+    ),
+    pytest.param(["app.settings.drain_delay_s=16"], "is 46", id="a longer delay needs a longer grace"),
+    pytest.param(
+        ["autoscaling.maxReplicas=7"],
+        "8 pods (with the surge of a rollout) × 12 connections = 96",
+        id="too many connections",
+    ),
+    pytest.param(
+        ["app.rollout.maxSurge=2"], "over database.connectionBudget 90", id="the surge counts as connections too"
+    ),
+    pytest.param(["autoscaling.minReplicas=7"], "over autoscaling.maxReplicas 6", id="minimum over maximum"),
+    pytest.param(["autoscaling.cpuUtilization=0"], "an HPA needs a metric", id="an HPA without a metric"),
+    pytest.param(["app.resources.requests.cpu=null"], "which is not set", id="a share of no request"),
+    pytest.param(["autoscaling.enabled=false"], "raises the minimum of an HPA", id="a window without an HPA"),
+    pytest.param(["autoscaling.maxReplicas=5"], 'window "monthly-billing" asks for 6', id="a peak over the maximum"),
+    pytest.param(["cockroachdb.nodes=2"], "odd number from 3", id="two database nodes"),
+    pytest.param(["cockroachdb.nodes=4"], "odd number from 3", id="four database nodes"),
+    pytest.param(
+        ["cockroachdb.drain.transactionsSeconds=200"], "its drain may take 470 s", id="a database killed while draining"
+    ),
+    pytest.param(
+        ["cockroachdb.tls.source=existing"],
+        "tls.existing.app names no Secret",
+        id="existing certificates without a name",
+    ),
+    pytest.param(["ingress.enabled=true"], "needs ingress.hosts", id="an Ingress for nobody"),
+    pytest.param(["httpRoute.enabled=true"], "needs httpRoute.parentRefs", id="a route without a gateway"),
+    pytest.param(
+        ["load.enabled=true", "auth.bootstrap.enabled=false"],
+        "load.enabled needs auth.bootstrap",
+        id="load without a key",
+    ),
+]
+
+SCHEMA = [
+    pytest.param(["replicaCount=3"], "replicaCount", id="a value nobody knows"),
+    pytest.param(["app.image.tags=x"], "tags", id="a misspelt value deep inside"),
+    pytest.param(["app.settings.queue_row_max=1"], "queue_row_max", id="a misspelt setting"),
+    pytest.param(["app.settings.queue_rows_max=0"], "queue_rows_max", id="a setting out of its range"),
+    pytest.param(["app.settings.write_strategy=fast"], "write_strategy", id="a strategy that isn't there"),
+    pytest.param(["app.settings.database_url=postgresql://u:p@h/d"], "database_url", id="a password in values"),
+    pytest.param(["app.settings.drain_delay_s=null"], "drain_delay_s", id="a setting that the chart computes with, removed"),
+    pytest.param(["app.image.digest=sha256:abc"], "digest", id="a digest cut short"),
+    pytest.param(["app.image.pullPolicy=Sometimes"], "pullPolicy", id="an unknown pull policy"),
+    pytest.param(["app.replicas=0"], "replicas", id="no replicas"),
+    pytest.param(["app.spread=Maybe"], "spread", id="an unknown spread"),
+    pytest.param(["autoscaling.cpuUtilization=-1"], "cpuUtilization", id="a negative share"),
+    pytest.param(["service.type=ExternalName"], "type", id="a Service type that can't work"),
+    pytest.param(["service.port=70000"], "port", id="a port that isn't one"),
+    pytest.param(["ingress.paths[0].path=v1", "ingress.paths[0].pathType=Prefix"], "path", id="a path without a slash"),
+    pytest.param(["networkPolicy.apiServerCidrs={anywhere}"], "apiServerCidrs", id="a range that isn't one"),
+    pytest.param(["database.external.ports={}"], "ports", id="no database port"),
+    pytest.param(["database.connectionBudget=0"], "connectionBudget", id="a budget of nothing"),
+    pytest.param(["cockroachdb.mode=insecure"], "mode", id="an unknown mode"),
+    pytest.param(["cockroachdb.cache=200%"], "cache", id="a cache beyond the memory"),
+    pytest.param(["cockroachdb.terminationGracePeriodSeconds=60"], "terminationGracePeriodSeconds", id="a database's grace under 300 s"),
+    pytest.param(["cockroachdb.tls.source=none"], "source", id="a database without TLS"),
+    pytest.param(["cockroachdb.tls.renewSchedule=monthly"], "renewSchedule", id="a schedule that isn't one"),
+    pytest.param(["operator.replicas=9"], "replicas", id="nine operators"),
+    pytest.param(["operator.env.HOME=/"], "HOME", id="another program's variable"),
+    pytest.param(["operator.billingWindow.spec.targetRef.name=x"], "spec", id="a window for another HPA"),
+    pytest.param(["monitoring.rules.runbookBase=docs"], "runbookBase", id="runbooks at no address"),
+    pytest.param(["load.script=../peak.js"], "script", id="a script outside the folder"),
+    pytest.param(["tests.url=energy"], "url", id="an address without a scheme"),
+    pytest.param(["labels.a.b=c"], "labels", id="a label that is an object"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sets", "says"), [*GUARDS, *SCHEMA])
+def test_is_refused(sets: list[str], says: str):
+    with pytest.raises(HelmError) as refused:
+        template(*(f"--set={value}" for value in sets))
+    assert says in str(refused.value)
+
+
+def test_the_external_database_alone_is_enough():
+    assert "kind: Deployment" in template(*EXTERNAL)
+
+
+def test_an_old_kubernetes_is_refused():
+    with pytest.raises(HelmError, match="kubeVersion"):
+        template("--kube-version=1.29.0")
