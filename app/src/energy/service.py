@@ -159,7 +159,7 @@ class Service:
             keys, clock, settings.key_cache_ttl_s, settings.rate_per_s, settings.rate_burst, settings.retry_after_s
         )
         bindings = Bindings(self._reader, clock, settings.key_cache_ttl_s, settings.retry_after_s)
-        limits = IntakeLimits(settings.body_bytes_max, settings.body_timeout_s, settings.retry_after_s)
+        limits = IntakeLimits(settings.body_bytes_max, settings.retry_after_s)
 
         value, reading = decode_value(decoder(ValueIn)), decode_reading(decoder(ReadingIn))
 
@@ -169,14 +169,14 @@ class Service:
             Intake("/v1/readings", reading, self.queue, authenticator, bindings, limits, utc_now, json_only=True),
             Batch(
                 "/v1/readings/batch", committer, self._committer(atomic=True), authenticator, bindings,
-                IntakeLimits(settings.batch_body_bytes_max, settings.body_timeout_s, settings.retry_after_s),
+                IntakeLimits(settings.batch_body_bytes_max, settings.retry_after_s),
                 BatchLimits(settings.batch_items_max, settings.batch_requests_max, settings.request_timeout_s),
                 utc_now, clock, lambda: self.draining, Busy(asyncio.Semaphore(settings.bulk_lanes)),
             ),
         ]  # fmt: skip
         reads = ReadingSide(
             self._reader, self.queue, authenticator, bindings, self._policy.window, settings.time_zone, utc_now,
-            settings.history_items_max, settings.body_bytes_max, settings.body_timeout_s, settings.retry_after_s,
+            settings.history_items_max, settings.body_bytes_max, settings.retry_after_s,
         )  # fmt: skip
         rest = framework(reads, self.complaint)
         rest.router.lifespan_context = self._lifespan

@@ -103,22 +103,29 @@ class Authenticator:
         self._clock = clock
         self._rate = (rate_per_s, burst)
         self._retry_after_s = retry_after_s
-        self._known: TTLCache[bytes, Credential] = TTLCache(_CACHE_KEYS_MAX, ttl_s, timer=clock)
+        self._known: TTLCache[bytes | None, Credential] = TTLCache(_CACHE_KEYS_MAX, ttl_s, timer=clock)
         self._unknown: TTLCache[bytes, bool] = TTLCache(_CACHE_KEYS_MAX, ttl_s, timer=clock)
         self._rates: TTLCache[str, RateLimit] = TTLCache(_CACHE_KEYS_MAX, 3600, timer=clock)
         self._lookups = asyncio.Semaphore(_LOOKUPS_MAX)
         self._anonymous = Credential("anonymous", frozenset({"admin"}), None, None, None, RateLimit(*self._rate))
 
+    def known(self, header: bytes | None, scope: str) -> Credential | None:
+        """As `credential`, without waiting; nothing when the key has to be looked up."""
+        found = self._anonymous if self._keys is None else self._known.get(header) if header is not None else None
+        return None if found is None else self._admit(found, scope)
+
     async def credential(self, header: bytes | None, scope: str) -> Credential:
         """The credential behind a request. Raises `Problem`: 401, 403, 429, or 503 when keys cannot be looked up."""
-        credential = self._anonymous
-        if self._keys is not None:
-            if header is None:
-                raise Problem("unauthenticated", "Send `Authorization: Bearer <id>.<secret>`.", _CHALLENGE)
-            known = self._known.get(header)
-            credential = known if known is not None else await self._look_up(self._keys, header)
-            if credential.expires_at is not None and credential.expires_at <= datetime.now(UTC):
-                raise Problem("unauthenticated", "The API key has expired.", _CHALLENGE)
+        known = self.known(header, scope)
+        if known is not None:
+            return known
+        if header is None or self._keys is None:
+            raise Problem("unauthenticated", "Send `Authorization: Bearer <id>.<secret>`.", _CHALLENGE)
+        return self._admit(await self._look_up(self._keys, header), scope)
+
+    def _admit(self, credential: Credential, scope: str) -> Credential:
+        if credential.expires_at is not None and credential.expires_at <= datetime.now(UTC):
+            raise Problem("unauthenticated", "The API key has expired.", _CHALLENGE)
         credential.allow(scope)
         wait_s = credential.rate.take(self._clock())
         if wait_s > 0:

@@ -23,7 +23,7 @@ from energy.http.body import read_body, unpack
 from energy.http.decode import ReadingIn, reading_of
 from energy.http.endpoint import Endpoint
 from energy.http.intake import IntakeLimits, shed
-from energy.http.outcomes import count, problem_of
+from energy.http.outcomes import problem_of
 from energy.http.problems import Problem
 from energy.http.responses import Receive, Scope, Send, respond
 from energy.ingest.committer import Committer
@@ -102,7 +102,7 @@ class Batch(Endpoint):
         headers: Mapping[bytes, bytes] = dict(scope["headers"])
         atomic = _is_atomic(scope["query_string"])
         credential = await self.authenticator.credential(headers.get(b"authorization"), "ingest")
-        raw = await read_body(receive, headers, self.limits.body_bytes_max, self.limits.body_timeout_s)
+        raw = await read_body(receive, headers, self.limits.body_bytes_max)
         body = unpack(raw, headers.get(b"content-encoding"), self.limits.body_bytes_max)
         items = items_of(body, headers.get(b"content-type"), self.batch_limits.items_max)
         readings = await self._readings(items, credential)
@@ -162,7 +162,6 @@ class Batch(Endpoint):
                 result.items.append(_refused(index, reading))
                 continue
             outcome = next(left)
-            count(outcome)
             if isinstance(outcome, Committed):
                 status = 200 if outcome.replayed else 201
                 result.replayed += outcome.replayed

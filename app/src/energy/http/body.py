@@ -1,8 +1,7 @@
-"""Reads a request's body within its limits of size and time, and unpacks gzip without being blown up by it."""
+"""Reads a request's body within its limit of size, and unpacks gzip without being blown up by it."""
 
 from __future__ import annotations
 
-import asyncio
 import zlib
 from collections.abc import Mapping
 
@@ -16,24 +15,23 @@ class ClientGone(Exception):
     """The client hung up before its request was complete; there is nobody to answer."""
 
 
-async def read_body(receive: Receive, headers: Mapping[bytes, bytes], bytes_max: int, timeout_s: float) -> bytes:
-    """The raw body. Raises `Problem` (413 before reading when its length is announced, 408) or `ClientGone`."""
+async def read_body(receive: Receive, headers: Mapping[bytes, bytes], bytes_max: int) -> bytes:
+    """The raw body. Raises `Problem` (413, before reading when its length is announced) or `ClientGone`.
+
+    That it arrives in time is seen to by the HTTP protocol, which hangs up on slow clients (`protocol.py`).
+    """
     announced = headers.get(b"content-length")
     if announced is not None and int(announced) > bytes_max:  # the HTTP parser has seen to it that it is a number
         raise _too_large(bytes_max)
-    try:
-        async with asyncio.timeout(timeout_s):
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            body: bytes = message["body"]
-            if not message["more_body"]:
-                if len(body) > bytes_max:
-                    raise _too_large(bytes_max)
-                return body
-            return await _read_rest(receive, body, bytes_max)
-    except TimeoutError:
-        raise Problem("body_timeout", f"The body has to arrive within {timeout_s:g} s.") from None
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    body: bytes = message["body"]
+    if message["more_body"]:
+        return await _read_rest(receive, body, bytes_max)
+    if len(body) > bytes_max:
+        raise _too_large(bytes_max)
+    return body
 
 
 async def _read_rest(receive: Receive, first: bytes, bytes_max: int) -> bytes:

@@ -19,7 +19,7 @@ from energy.http.binding import Bindings
 from energy.http.body import read_body
 from energy.http.decode import require_json
 from energy.http.endpoint import Endpoint
-from energy.http.outcomes import REPLAYED, count, problem_of, receipt_of
+from energy.http.outcomes import REPLAYED, problem_of, receipt_of
 from energy.http.problems import Problem, busy
 from energy.http.responses import Receive, Scope, Send, respond
 from energy.ingest.queue import IngestQueue, Overloaded
@@ -34,7 +34,6 @@ class IntakeLimits:
     """Bounds of one request."""
 
     body_bytes_max: int
-    body_timeout_s: float
     retry_after_s: int
 
 
@@ -53,7 +52,6 @@ class Intake(Endpoint):
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one POST after COMMIT."""
         reading, outcome = await self._take(dict(scope["headers"]), receive)
-        count(outcome)
         if not isinstance(outcome, Committed):
             raise problem_of(reading, outcome, self.limits.retry_after_s)
         body = encode(receipt_of(reading, outcome))
@@ -67,12 +65,13 @@ class Intake(Endpoint):
         refused = self.queue.refusal()  # before any work is done: saying no must stay cheap when it is said often
         if refused is not None:
             raise shed(refused, limits.retry_after_s)
-        credential = await self.authenticator.credential(headers.get(b"authorization"), "ingest")
+        token = headers.get(b"authorization")
+        credential = self.authenticator.known(token, "ingest") or await self.authenticator.credential(token, "ingest")
         if self.json_only:
             require_json(headers)
         if b"content-encoding" in headers:
             raise Problem("unsupported_media_type", "Single readings are sent as they are; batches may be gzipped.")
-        body = await read_body(receive, headers, limits.body_bytes_max, limits.body_timeout_s)
+        body = await read_body(receive, headers, limits.body_bytes_max)
         reading = self.decode(body, headers.get(b"idempotency-key"), self.now())
         if credential.device_id is not None or credential.account_no is not None:
             await self.bindings.check(credential, reading.device_id)

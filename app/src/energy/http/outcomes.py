@@ -11,7 +11,6 @@ from uuid import UUID
 
 import msgspec
 
-from energy import metrics
 from energy.domain.reading import (
     Committed,
     Conflicting,
@@ -28,16 +27,6 @@ from energy.http.problems import Problem, busy
 
 REPLAYED = (b"idempotent-replayed", b"true")
 
-_OUTCOME_LABELS: dict[type, str] = {
-    Committed: "committed",
-    Doubtful: "doubtful",
-    Conflicting: "conflicting",
-    Unstorable: "unstorable",
-    Undecided: "undecided",
-}
-_COUNTERS = {kind: metrics.READINGS.labels(label) for kind, label in _OUTCOME_LABELS.items()}
-_REPLAYS = metrics.READINGS.labels("replayed")
-
 
 class Receipt(msgspec.Struct):
     """What a client gets for a reading that is committed."""
@@ -50,17 +39,6 @@ class Receipt(msgspec.Struct):
     period: str
     status: str
     flags: tuple[str, ...]
-
-
-def count(outcome: Outcome) -> None:
-    """Into the metrics: what became of a reading."""
-    if isinstance(outcome, Committed):
-        (_REPLAYS if outcome.replayed else _COUNTERS[Committed]).inc()
-        if not outcome.replayed:
-            for flag in outcome.flags:
-                metrics.FLAGGED.labels(flag).inc()
-        return
-    _COUNTERS[type(outcome)].inc()
 
 
 def receipt_of(reading: Reading, outcome: Committed) -> Receipt:

@@ -22,7 +22,7 @@ from energy.http.binding import Bindings
 from energy.http.body import read_body
 from energy.http.cursors import cursor_after, place_of
 from energy.http.decode import CorrectionIn, decoder, identity, require_json, value_text
-from energy.http.outcomes import REPLAYED, count, problem_of, receipt_of
+from energy.http.outcomes import REPLAYED, problem_of, receipt_of
 from energy.http.problems import Problem, busy
 from energy.http.shapes import HistoryOut, ProblemOut, ProgressOut, ReadingOut, WindowOut
 from energy.ingest.queue import IngestQueue, Overloaded
@@ -53,7 +53,6 @@ class ReadingSide:
     now: Callable[[], datetime]
     items_max: int
     body_bytes_max: int
-    body_timeout_s: float
     retry_after_s: int
 
     def router(self) -> APIRouter:
@@ -135,7 +134,7 @@ class ReadingSide:
         headers = dict(request.scope["headers"])
         credential = await self._credential(request, "ingest")
         require_json(headers)
-        body = _decode_correction(await read_body(request.receive, headers, self.body_bytes_max, self.body_timeout_s))
+        body = _decode_correction(await read_body(request.receive, headers, self.body_bytes_max))
         await self.bindings.check(credential, device_id)
         wrong = await self._reading(self.store.find(device_id, reading_id))
         if wrong is None:
@@ -151,7 +150,6 @@ class ReadingSide:
             outcome = await self.queue.submit(reading)
         except Overloaded:
             raise busy("overloaded", "Too many readings are waiting; nothing was stored.", self.retry_after_s) from None
-        count(outcome)
         if not isinstance(outcome, Committed):
             raise problem_of(reading, outcome, self.retry_after_s)
         content = msgspec.json.encode(receipt_of(reading, outcome))

@@ -25,6 +25,7 @@ from energy.domain.reading import (
     Unstorable,
     same_request,
 )
+from energy.ingest.accounting import count
 from energy.store.protocol import BatchStore, Interrupted, NotAll, Poisoned, Unavailable
 
 Id = tuple[UUID, UUID]
@@ -64,7 +65,9 @@ class Committer:
             settled = await self._settle(batch, deadline)
         except NotAll as error:
             raise NotAll(_for_each(readings, first_of, batch, error.outcomes)) from None
-        return settled if len(batch) == len(readings) == 1 else _for_each(readings, first_of, batch, settled)
+        outcomes = settled if len(batch) == len(readings) == 1 else _for_each(readings, first_of, batch, settled)
+        count(outcomes)
+        return outcomes
 
     async def _settle(self, batch: Sequence[Reading], deadline: float) -> list[Outcome]:
         maybe_stored = False

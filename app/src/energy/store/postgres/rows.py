@@ -13,9 +13,9 @@ type_of_record = Mapping[str, Any]
 """asyncpg's Record: untyped by nature, given types right here."""
 
 
-def columns_of(batch: Sequence[Reading]) -> list[list[str]]:
-    """The nine text arrays that a batch is sent as."""
-    return [
+def columns_of(batch: Sequence[Reading]) -> list[str]:
+    """The nine columns that a batch is sent as, each its values with commas between."""
+    columns = (
         [str(r.device_id) for r in batch],
         [str(r.reading_id) for r in batch],
         [r.register for r in batch],
@@ -25,7 +25,8 @@ def columns_of(batch: Sequence[Reading]) -> list[list[str]]:
         [r.source for r in batch],
         ["1" if r.by_person and not r.confirmed else "0" for r in batch],
         [str(r.supersedes) if r.supersedes else "" for r in batch],
-    ]
+    )
+    return [",".join(column) for column in columns]
 
 
 def policy_arguments(policy: CheckPolicy, now: datetime) -> list[str | int]:

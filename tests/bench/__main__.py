@@ -1,0 +1,263 @@
+"""`make bench`: one run, one machine, one table of ratios against the targets, and build/bench.json."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncpg
+import httpx
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from tests.bench import servers, sql
+
+from energy.http.auth import new_key
+from energy.service import database_of
+from energy.settings import Settings
+from energy.store import migrations
+from energy.store.embedded import EmbeddedPostgres
+from energy.store.postgres.keys import PostgresKeys
+from energy.store.postgres.statements import APPEND
+
+SECONDS = float(os.environ.get("BENCH_SECONDS", "6"))
+ROWS_BEFORE = int(os.environ.get("BENCH_ROWS", "1000000"))
+LUA = Path(__file__).with_name("post.lua")
+console = Console(width=120)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One measurement. `rate`: committed readings, answers or rows a second."""
+
+    what: str
+    table: str
+    concurrency: int
+    rate: float
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
+    max_ms: float = 0.0
+    refused: int = 0
+    rss_mib: float = 0.0
+
+
+def wrk(what: str, table: str, base: str, path: str, concurrency: int, *, token: str = "", key: bool = False) -> Point:
+    """One point with wrk; answers other than 200 and 201 are counted as refused."""
+    environment = {
+        **os.environ,
+        "BENCH_PATH": path,
+        **({"BENCH_TOKEN": token} if token else {}),
+        **({"BENCH_KEY": "1"} if key else {}),
+    }
+    command = [
+        "wrk",
+        f"-t{min(2, concurrency)}",
+        f"-c{concurrency}",
+        f"-d{SECONDS:g}s",
+        "--timeout",
+        "30s",
+        "-s",
+        str(LUA),
+        base,
+    ]
+    started = time.monotonic()
+    output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    spent = max(time.monotonic() - started, SECONDS)
+    statuses = {int(s): 0 for s, _ in re.findall(r"(\d+)=(\d+)", output)}
+    for status, count in re.findall(r"(\d+)=(\d+)", output):
+        statuses[int(status)] += int(count)
+    good = statuses.get(201, 0) + statuses.get(200, 0)
+    latency = re.search(r"LATENCY ([\d.]+) ([\d.]+) ([\d.]+)", output)
+    p50, p99, most = (float(x) for x in latency.groups()) if latency else (0.0, 0.0, 0.0)
+    refused = sum(statuses.values()) - good
+    rss = 0.0 if what == "ceiling" else servers.rss_mib(base)
+    point = Point(what, table, concurrency, good / spent, p50, p99, most, refused, rss)
+    console.print(
+        f"  {what:<28} {table:<6} c={concurrency:<5} {point.rate:>9,.0f}/s  p99 {p99:7.1f} ms  refused {refused}"
+    )
+    return point
+
+
+async def batches(what: str, table: str, base: str, items: int, clients: int) -> Point:
+    """The batch endpoint: bodies are made beforehand, so that the client costs little."""
+    posts = max(clients * 2, int(40_000 * SECONDS / items / 2))
+    bodies = [
+        msgspec.json.encode(
+            [{"device_id": r.device_id, "value": int(r.value), "reading_id": r.reading_id} for r in sql.fresh(items)]
+        )
+        for _ in range(posts)
+    ]
+    done, took = 0, []
+    async with httpx.AsyncClient(base_url=base, timeout=60) as client:
+
+        async def work() -> None:
+            nonlocal done
+            while bodies:
+                body = bodies.pop()
+                started = time.perf_counter()
+                answer = await client.post(
+                    "/v1/readings/batch", content=body, headers={"content-type": "application/json"}
+                )
+                took.append((time.perf_counter() - started) * 1000)
+                done += int(re.search(rb'"stored":(\d+)', answer.content)[1])  # type: ignore[index]  # a failure should end the run
+
+        started = time.perf_counter()
+        await asyncio.gather(*[work() for _ in range(clients)])
+        spent = time.perf_counter() - started
+    took.sort()
+    point = Point(
+        f"{what} {items}", table, clients, done / spent, took[len(took) // 2], took[int(len(took) * 0.99)], took[-1]
+    )
+    console.print(f"  {point.what:<28} {table:<6} c={clients:<5} {point.rate:>9,.0f} rows/s")
+    return point
+
+
+async def key_for(dsn: str) -> str:
+    """An API key for the run."""
+    database = database_of(Settings(), dsn)
+    token, key = new_key(frozenset({"ingest"}), None, None, None)
+    await PostgresKeys(database, 10).create(key, "bench")
+    await database.close()
+    return token
+
+
+def measure_service(dsn: str, table: str, points: list[Point]) -> None:
+    """Everything that goes over HTTP."""
+    quiet = {"ENERGY_AUTH": "off", "ENERGY_LOG_LEVEL": "ERROR", "ENERGY_QUEUE_AGE_MAX_S": "10"}
+    with servers.ceiling() as base:
+        points.extend(wrk("ceiling", table, base, "/", c) for c in (32, 256))
+    for strategy in ("group", "parallel", "sequential"):
+        with servers.service(dsn, {**quiet, "ENERGY_WRITE_STRATEGY": strategy}) as base:
+            points.extend(wrk(strategy, table, base, "/v1/values", c) for c in (32, 256))
+    token = asyncio.run(key_for(dsn))
+    with servers.service(dsn, {**quiet, "ENERGY_AUTH": "keys"}) as base:
+        points.extend(wrk("whole path", table, base, "/v1/readings", c, token=token, key=True) for c in (1, 32, 256))
+    with servers.service(dsn, quiet) as base:
+        points.extend(asyncio.run(batches("batch", table, base, items, 2)) for items in (1_000, 10_000))
+    with servers.service(dsn, {**quiet, "ENERGY_QUEUE_ROWS_MAX": "1000"}) as base:
+        points.extend(wrk("overload", table, base, "/v1/values", c) for c in (256, 2_560))
+
+
+async def measure_sql(dsn: str, table: str, points: list[Point]) -> None:
+    """Everything that one connection does by itself."""
+    for mode in ("force_custom_plan", "auto"):
+        connection = await asyncpg.connect(dsn, server_settings={"plan_cache_mode": mode, "jit": "off"})
+        await connection.execute(sql.TABLES)
+        statements = [("statement", APPEND)]
+        if mode == "force_custom_plan":
+            statements += [("bare unnest", sql.BARE), ("bare unnest, same indexes", sql.BARE_INDEXED)]
+        for name, text in statements:
+            for rows in (20, 200, 1_000, 10_000) if mode == "force_custom_plan" else (1_000,):
+                what = f"{name} {rows}" + ("" if mode == "force_custom_plan" else ", usual plan cache")
+                point = Point(what, table, 1, await sql.rows_per_s(connection, text, rows, SECONDS / 4))
+                console.print(f"  {what:<40} {table:<6} {point.rate:>9,.0f} rows/s")
+                points.append(point)
+        await connection.close()
+
+
+def verdicts(points: list[Point]) -> list[tuple[str, str, str, bool]]:
+    """The targets: what was asked, what was reached, and whether that is enough."""
+
+    def best(prefix: str, table: str, concurrency: int | None = None) -> float:
+        return max(
+            p.rate
+            for p in points
+            if p.what.startswith(prefix) and p.table == table and concurrency in (None, p.concurrency)
+        )
+
+    rows = []
+    for table in ("empty", "full"):
+        whole, top = best("whole path", table, 256), best("ceiling", table, 256)
+        rows.append((f"whole path / ceiling, c=256, {table}", "≥ 0.60", f"{whole / top:.2f}", whole >= 0.6 * top))
+        rows.append((f"whole path, committed/s, c=256, {table}", "≥ 6 000", f"{whole:,.0f}", whole >= 6000))
+        batch, alone = best("batch 10000", table), best("statement 10000", table)
+        rows.append((f"batch / statement, {table}", "≥ 0.70", f"{batch / alone:.2f}", batch >= 0.7 * alone))
+        rows.append((f"batch rows/s, {table}", "≥ 25 000", f"{batch:,.0f}", batch >= 25_000))
+        indexed = best("bare unnest, same indexes 1000", table)
+        statement, bare = best("statement 1000", table), best("bare unnest 1000", table)
+        rows.append(
+            (
+                f"statement / bare unnest (no index), {table}",
+                "≥ 0.50",
+                f"{statement / bare:.2f}",
+                statement >= 0.5 * bare,
+            )
+        )
+        rows.append(
+            (
+                f"statement / bare unnest (same indexes), {table}",
+                "≥ 0.50",
+                f"{statement / indexed:.2f}",
+                statement >= 0.5 * indexed,
+            )
+        )
+        calm, crowd = best("overload", table, 256), best("overload", table, 2_560)
+        rows.append((f"goodput at 10× load / peak, {table}", "≥ 0.90", f"{crowd / calm:.2f}", crowd >= 0.9 * calm))
+    return rows
+
+
+def main() -> int:
+    """Runs it all; exit code 0 whatever the figures are, because they are for reading."""
+    if shutil.which("wrk") is None:
+        console.print("bench: needs wrk (Debian: apt-get install wrk).", style="red")
+        return 2
+    points: list[Point] = []
+    with tempfile.TemporaryDirectory(prefix="energy-bench-") as directory:
+        server = EmbeddedPostgres(Path(directory) / "pg", ("-c max_wal_size=4GB",))
+        server.start()
+        try:
+            asyncio.run(migrations.migrate(server.dsn, cockroach=False, timeout_s=10))
+            for table in ("empty", "full"):
+                console.print(
+                    f"[bold]{'an empty table' if table == 'empty' else f'{ROWS_BEFORE:,} rows before'}[/bold]"
+                )
+                asyncio.run(prepare(server.dsn, table))
+                asyncio.run(measure_sql(server.dsn, table, points))
+                asyncio.run(prepare(server.dsn, table))
+                measure_service(server.dsn, table, points)
+        finally:
+            server.stop()
+    report(points)
+    return 0
+
+
+async def prepare(dsn: str, table: str) -> None:
+    """Empties the table, or fills it."""
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("TRUNCATE readings")
+    if table == "full":
+        await sql.fill(connection, ROWS_BEFORE)
+    await connection.close()
+
+
+def report(points: list[Point]) -> None:
+    """The table on the screen and the file."""
+    table = Table("target", "asked", "reached", "", title="Ratios of this run")
+    found = verdicts(points)
+    for what, asked, reached, enough in found:
+        table.add_row(what, asked, reached, "[green]yes[/green]" if enough else "[red]no[/red]")
+    console.print(table)
+    Path("build").mkdir(exist_ok=True)
+    document = {
+        "at": datetime.now(UTC).isoformat(),
+        "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "load_before": os.getloadavg()[2]},
+        "points": [asdict(point) for point in points],
+        "targets": [dict(zip(("target", "asked", "reached", "met"), row, strict=True)) for row in found],
+    }
+    Path("build/bench.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    console.print("Written: build/bench.json")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

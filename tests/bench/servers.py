@@ -1,0 +1,72 @@
+"""Starts what is measured: a PostgreSQL for the run, the service with settings, and the ceiling."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+START_TIMEOUT_S = 60
+
+
+@contextlib.contextmanager
+def service(dsn: str, settings: Mapping[str, str]) -> Iterator[str]:
+    """`energy serve` on a port that the system chooses; yields its base URL."""
+    environment = {**os.environ, "ENERGY_DATABASE_URL": dsn, "ENERGY_PORT": "0", **settings}
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("energy"), "serve"], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        found = re.search(r"http://([\d.]+):(\d+)", process.stderr.readline())
+        if found is None:
+            raise RuntimeError("the service did not say where it listens")
+        base = f"http://{found[1]}:{found[2]}"
+        _wait_for(base + "/readyz")
+        yield base
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+@contextlib.contextmanager
+def ceiling() -> Iterator[str]:
+    """The server with nothing behind it."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.bench.ceiling", str(listener.fileno())], pass_fds=[listener.fileno()]
+    )
+    listener.close()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def _wait_for(url: str) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(url, timeout=2).close()  # noqa: S310 - our own address
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError(f"{url} did not answer within {START_TIMEOUT_S} s")
+
+
+def rss_mib(base: str) -> float:
+    """Resident memory of the service, from its own metrics."""
+    with urllib.request.urlopen(base + "/metrics", timeout=5) as page:  # noqa: S310 - our own address
+        found = re.search(rb"^process_resident_memory_bytes ([\d.e+]+)", page.read(), re.MULTILINE)
+    return float(found[1]) / 2**20 if found else float("nan")
