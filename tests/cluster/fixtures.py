@@ -10,17 +10,21 @@ reason to skip one into a failure.
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from cluster.database import Database
 from cluster.harness import Cluster, Manifest
 from cluster.harness.binaries import missing
+from cluster.harness.builder import ARCHIVES, IMAGES
 
 REQUIRED = os.environ.get("ENERGY_REQUIRE_CLUSTER") == "1"
 WAIT_FOR_OTHERS_S = 600.0  # a node level is one at a time on a machine
 FOR_CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
-FOR_NODES = (*FOR_CONTROL_PLANE, "kube-scheduler", "kubelet", "kube-proxy", "coredns", "metrics-server")
+FOR_NODES = (*FOR_CONTROL_PLANE, "kube-scheduler", "kubelet", "kube-proxy", "coredns", "metrics-server", "pause")
 RESTRICTED = {
     "pod-security.kubernetes.io/enforce": "restricted",
     "pod-security.kubernetes.io/enforce-version": "latest",
@@ -50,6 +54,91 @@ def control_plane_namespace(control_plane: Cluster, request: pytest.FixtureReque
     yield from _namespace(control_plane, request)
 
 
+class NodeLevel:
+    """The one cluster with nodes that this machine can have at a time; changing its size means starting anew."""
+
+    def __init__(self) -> None:
+        self._cluster: Cluster | None = None
+        self._nodes = 0
+
+    def cluster(self, nodes: int) -> Cluster:
+        _demand(FOR_NODES, root=True)
+        if self._cluster is None or self._nodes != nodes:
+            self.release()
+            self._cluster, self._nodes = Cluster(nodes=nodes, wait_s=WAIT_FOR_OTHERS_S), nodes
+            self._cluster.start()
+            for archive in product_archives():
+                self._cluster.load_image(archive)
+        return self._cluster
+
+    @property
+    def running(self) -> bool:
+        return self._cluster is not None
+
+    def release(self) -> None:
+        """Frees the machine's addresses, for a test that starts a cluster itself."""
+        if self._cluster is not None:
+            self._cluster.stop()
+        self._cluster = None
+
+
+@pytest.fixture(scope="session")
+def node_level() -> Iterator[NodeLevel]:
+    level = NodeLevel()
+    yield level
+    level.release()
+
+
+@pytest.fixture(scope="module")
+def one_node(node_level: NodeLevel) -> Cluster:
+    """A cluster where pods run, with both product images in it as `energy:dev` and `energy-prescaler:dev`."""
+    return node_level.cluster(1)
+
+
+@pytest.fixture(scope="module")
+def three_nodes(node_level: NodeLevel) -> Cluster:
+    """The same with three nodes, `cluster.nodes[i]`, to cut, heal, kill and drain."""
+    return node_level.cluster(3)
+
+
+@pytest.fixture
+def no_nodes(node_level: NodeLevel) -> None:
+    """Nobody's nodes are running: the test may start its own."""
+    _demand(FOR_NODES, root=True)
+    node_level.release()
+
+
+@pytest.fixture
+def one_node_namespace(one_node: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    yield from _namespace(one_node, request)
+
+
+@pytest.fixture
+def three_nodes_namespace(three_nodes: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    yield from _namespace(three_nodes, request)
+
+
+@pytest.fixture(scope="module")
+def pod_database(node_level: NodeLevel) -> Iterator[Database]:
+    """A PostgreSQL outside the cluster that pods reach; ask for `one_node` or `three_nodes` before it."""
+    assert node_level.running, "the address that the database listens on comes with the nodes"
+    folder = Path(tempfile.mkdtemp(prefix="energy-pg-"))
+    folder.chmod(0o755)  # the server runs as a user of its own
+    database = Database(folder / "data")
+    database.start()
+    yield database
+    database.stop()
+    shutil.rmtree(folder)
+
+
+def product_archives() -> list[Path]:
+    archives = [ARCHIVES / f"{name}.tar" for name in IMAGES]
+    absent = [archive.name for archive in archives if not archive.exists()]
+    if absent:
+        _give_up(f"no image archives {', '.join(absent)} (`make images` builds them)")
+    return archives
+
+
 def _namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of the test's own that enforces Pod Security `restricted`, with its ServiceAccount there already."""
     name = re.sub(r"[^a-z0-9]+", "-", f"{request.node.name}-{os.urandom(3).hex()}".lower()).strip("-")[-50:].strip("-")
@@ -69,8 +158,11 @@ def _demand(programs: tuple[str, ...], *, root: bool = False) -> None:
         reasons.append("nodes need root (network namespaces, containerd)")
     if root and not shutil.which("apt-get") and not shutil.which("containerd"):
         reasons.append("containerd isn't installed, and without apt-get the harness can't install it")
-    if not reasons:
-        return
+    if reasons:
+        _give_up("; ".join(reasons))
+
+
+def _give_up(reason: str) -> None:
     if REQUIRED:
-        pytest.fail("; ".join(reasons), pytrace=False)
-    pytest.skip("; ".join(reasons))
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)

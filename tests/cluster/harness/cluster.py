@@ -79,6 +79,11 @@ class Cluster:
         return self._parts.kubeconfig
 
     @property
+    def folder(self) -> Path:
+        """Where the run keeps everything, its logs among it."""
+        return self._live_run.folder
+
+    @property
     def server(self) -> str:
         return self._parts.server
 

@@ -88,7 +88,18 @@ class Kubectl:
             raise TimeoutError(f"{timeout}\n{self.what_happened(namespace)}") from None
 
     def what_happened(self, namespace: str) -> str:
-        """Pods and the latest events: what a person would look at first."""
+        """Pods, the latest events, and the last words of pods that aren't well: what a person would look at first."""
         pods = self("get", "pods", "-n", namespace, "-o", "wide")
         events = self("get", "events", "-n", namespace, "--sort-by=.lastTimestamp").splitlines()
-        return "\n".join([pods, *events[-15:]])
+        unwell = [
+            pod["metadata"]["name"]
+            for pod in self.items("pods", namespace=namespace)
+            if not all(status["ready"] for status in pod["status"].get("containerStatuses", []))
+        ]
+        return "\n".join([pods, *events[-15:], *(self._last_words(pod, namespace) for pod in unwell[:3])])
+
+    def _last_words(self, pod: str, namespace: str) -> str:
+        try:
+            return f"{pod} said:\n{self('logs', pod, '-n', namespace, '--all-containers', '--tail=8')}"
+        except RefusedError as silent:  # it never started
+            return str(silent)

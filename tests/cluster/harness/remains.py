@@ -83,11 +83,12 @@ def _values(record: Iterable[dict[str, Any]], kind: str) -> list[str]:
 
 
 def _recorded_processes(record: Iterable[dict[str, Any]]) -> list[psutil.Process]:
-    return [
+    same = [
         psutil.Process(entry["pid"])
         for entry in record
         if entry["kind"] == "process" and entry["ticks"] and start_ticks(entry["pid"]) == entry["ticks"]
     ]
+    return [process for process in same if _runs(process)]
 
 
 def _shims_of(folder: Path) -> list[psutil.Process]:
@@ -111,9 +112,17 @@ def _end(processes: list[psutil.Process]) -> None:
             process.send_signal(signal.SIGKILL)
         except psutil.NoSuchProcess:
             continue
-    _, alive = psutil.wait_procs(processes, timeout=GONE_TIMEOUT_S)
-    if alive:
-        raise RuntimeError(f"can't be killed: {alive}")
+    wait_until(
+        lambda: not any(_runs(process) for process in processes), f"{processes} have ended", timeout_s=GONE_TIMEOUT_S
+    )
+
+
+def _runs(process: psutil.Process) -> bool:
+    """A zombie is dead: only its parent hasn't looked yet."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _mounts_under(folder: Path) -> list[str]:

@@ -26,6 +26,7 @@ import psutil
 from .waiting import wait_until
 
 STOP_TIMEOUT_S = 20.0
+_HELD: set["Run"] = set()  # a forgotten Run must not lose its lock to the garbage collector while its programs run
 KEPT = "kept"  # a file with this name: the run belongs to a person (`make cluster-up`), not to a process
 
 
@@ -85,6 +86,7 @@ class Run:
         self.folder = folder
         self._lock = lock
         self._started: list[subprocess.Popen[bytes]] = []
+        _HELD.add(self)
 
     @property
     def logs(self) -> Path:
@@ -114,14 +116,18 @@ class Run:
     def keep(self) -> None:
         """Leaves the run to a person: it goes on when this process ends, and no other run may tidy it away."""
         (self.folder / KEPT).touch()
-        self._lock.close()
+        self._let_go()
 
     def close(self) -> None:
         """Gives the folder up after `remains.remove` has ended everything in it."""
         for popen in self._started:
             popen.wait(STOP_TIMEOUT_S)
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._lock.close()
+        _HELD.discard(self)
 
 
 def start_ticks(pid: int) -> int:

@@ -1,0 +1,31 @@
+"""A PostgreSQL outside the cluster: what a company's own database is to the chart."""
+
+from pathlib import Path
+
+from cluster.harness.control_plane import free_port
+from cluster.harness.network import HOST
+from energy.store.embedded import EmbeddedPostgres
+
+_PODS_AND_HOST = "host all all 10.0.0.0/8 trust\n"
+
+
+class Database:
+    """The server that development uses, listening on the cluster's host address instead of a socket alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port = free_port(HOST)
+        self._server = EmbeddedPostgres(folder, (f"-c listen_addresses={HOST}", f"-c port={self._port}"))
+
+    @property
+    def url(self) -> str:
+        """How pods and the host reach it."""
+        return f"postgresql://postgres@{HOST}:{self._port}/postgres"
+
+    def start(self) -> None:
+        with (self._folder / "pg_hba.conf").open("a") as rules:
+            rules.write(_PODS_AND_HOST)
+        self._server.start()
+
+    def stop(self) -> None:
+        self._server.stop()
