@@ -17,6 +17,7 @@ from energy.cli.import_rows import BadFile
 from energy.settings import Settings
 from energy.store.embedded import EmbeddedUnavailable
 from energy.store.protocol import StoreError
+from energy.tracing import TracingUnavailable
 
 app = typer.Typer(
     name="energy",
@@ -44,7 +45,7 @@ def main() -> None:
         app()
     except ValidationError as error:
         _fail(_settings_complaint(error), 2)
-    except (StoreError, EmbeddedUnavailable, serve.CannotListen, BadFile) as error:
+    except (StoreError, EmbeddedUnavailable, serve.CannotListen, BadFile, TracingUnavailable) as error:
         _fail(f"{error}", 1)
     except KeyboardInterrupt:
         _fail("interrupted", 130)

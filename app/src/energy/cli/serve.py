@@ -29,6 +29,7 @@ from energy.settings import AuthMode, Settings
 from energy.store import migrations
 from energy.store.postgres.database import Database, Dialect, UnsafeDatabase
 from energy.store.postgres.keys import PostgresKeys
+from energy.tracing import traced
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ def _run(settings: Settings, dsn: str, listener: socket.socket) -> int:
             service.draining = True
 
         server.begin_draining = begin_draining
-        config.app = service.app
+        config.app = traced(service.app, settings.otlp_endpoint) if settings.otlp_endpoint else service.app
         await server.serve(sockets=[listener])
 
     gc.collect()
