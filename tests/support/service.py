@@ -1,0 +1,188 @@
+"""The service under test: as a thread of this process (fast, for the API's promises), or as the real program (for what only
+a process can show: signals, exit codes, its own output).
+
+Both listen on a port that the system chose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import httpx
+
+from energy.cli.serve import _config, _listening, _loop_factory, _Server
+from energy.service import Service
+from energy.settings import Settings
+from support.waiting import until
+
+PROGRAM = Path(sys.executable).with_name("energy")
+OPEN_ALL_MONTH: dict[str, Any] = {"window_from_day": 1, "window_to_day": 31}
+"""So that no test's result depends on the day it runs on."""
+_GREETING = re.compile(r"listens on http://([\d.]+):(\d+)")
+START_TIMEOUT_S = 60.0
+
+
+class Running(Protocol):
+    """What a client needs to know."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+
+
+def client_of(service: Running, **options: Any) -> httpx.Client:
+    """An HTTP client for it; close it, or use it in a `with`."""
+    host, port = service.address
+    return httpx.Client(base_url=f"http://{host}:{port}", timeout=30.0, **options)
+
+
+def wait_until_ready(service: Running, timeout_s: float = START_TIMEOUT_S) -> None:
+    """Returns when /readyz says so."""
+    with client_of(service) as client:
+        until(lambda: _readiness(client) == 200, "readiness", timeout_s)
+
+
+def _readiness(client: httpx.Client) -> int:
+    try:
+        return client.get("/readyz").status_code
+    except httpx.TransportError:
+        return 0
+
+
+class ServiceThread:
+    """The service on an event loop of its own inside the test process: same parts, same sockets, no start-up time."""
+
+    def __init__(self, dsn: str, **settings: Any) -> None:
+        self.dsn = dsn
+        given = {"auth": "off", "port": 0, "database_url": dsn, "drain_timeout_s": 5, **OPEN_ALL_MONTH, **settings}
+        self.settings = Settings(**given)
+        self.address = ("", 0)
+        self._server: _Server | None = None
+        self._ready = threading.Event()
+        self._failure: list[BaseException] = []
+        self._thread = threading.Thread(target=self._body, name="service", daemon=True)
+        self._thread.start()
+        try:
+            assert self._ready.wait(START_TIMEOUT_S), "the service's thread hangs"
+            assert not self._failure, f"the service did not start: {self._failure}"
+            wait_until_ready(self)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _body(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(self._serve())
+        except BaseException as error:  # noqa: BLE001 - told to whoever started it
+            self._failure.append(error)
+        finally:
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        with _listening(self.settings) as listener:
+            self.address = listener.getsockname()[:2]
+            config = _config(self.settings)
+            service = Service(self.settings, self.dsn, on_unsafe=self._failure.append)
+            config.app = service.app
+            self._server = _Server(config, 0)
+            asyncio.get_running_loop().call_soon(self._ready.set)
+            await self._server.serve(sockets=[listener])
+
+    def stop(self) -> None:
+        """Drains and ends it."""
+        if self._server is not None:
+            self._server.should_exit = True
+        self._thread.join(START_TIMEOUT_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
+
+def environment(**settings: Any) -> dict[str, str]:
+    """This process's environment without its own ENERGY_* variables, with `settings` as such."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ENERGY_")}
+    given = {f"ENERGY_{name.upper()}": str(value) for name, value in settings.items()}
+    return {**inherited, "COLUMNS": "200", "NO_COLOR": "1", **given}
+
+
+def energy(*arguments: str, cwd: Path | None = None, **settings: Any) -> subprocess.CompletedProcess[str]:
+    """Runs `energy …` to its end and returns what it printed."""
+    return subprocess.run(
+        [PROGRAM, *arguments],
+        env=environment(**settings),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+class ServiceProcess:
+    """`energy serve` as a person starts it. What it writes is in `output`."""
+
+    def __init__(self, *arguments: str, ready: bool = True, **settings: Any) -> None:
+        given: Mapping[str, Any] = {"auth": "off", "port": 0, **OPEN_ALL_MONTH, **settings}
+        self._log = tempfile.NamedTemporaryFile(prefix="energy-serve-", suffix=".log")  # noqa: SIM115 - closed by stop()
+        self.process = subprocess.Popen(
+            [PROGRAM, "serve", *arguments], env=environment(**given), stdout=self._log, stderr=subprocess.STDOUT
+        )
+        try:
+            greeting = until(self._greeting_or_end, "the greeting", START_TIMEOUT_S)
+            assert greeting is not True, f"it ended with {self.process.returncode}: {self.output}"
+            self.address = (greeting[1], int(greeting[2]))
+            if ready:
+                wait_until_ready(self)
+        except BaseException:
+            self.kill()
+            raise
+
+    @property
+    def output(self) -> str:
+        """Everything it has written so far."""
+        return Path(self._log.name).read_text()
+
+    def _greeting_or_end(self) -> re.Match[str] | bool | None:
+        return _GREETING.search(self.output) or self.process.poll() is not None or None
+
+    def terminate(self) -> None:
+        """SIGTERM, without waiting."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        if self.process.poll() is None:
+            self.terminate()
+        return self.process.wait(60)
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(60)
+        self._log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        try:
+            if error is None:
+                self.stop()
+        finally:
+            self.kill()
