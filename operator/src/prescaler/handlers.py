@@ -23,6 +23,8 @@ from prescaler.objects import FINALIZER, GROUP, VERSION
 
 log = logging.getLogger(__name__)
 
+FIRST_TURN_S = 15.0
+
 
 def _names(variable: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in os.environ.get(variable, "").split(",") if name.strip())
@@ -59,6 +61,7 @@ async def begin(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     settings.scanning.disabled = True  # no watching of namespaces and CRDs: less to be allowed
     settings.peering.standalone = True  # peering is not a lock; the Lease is
     settings.networking.request_timeout = REQUEST_TIMEOUT_S
+    settings.queueing.idle_timeout = 0.1  # an event only wakes the loop: its object need not be kept for another one
     settings.watching.connect_timeout = REQUEST_TIMEOUT_S
     settings.watching.server_timeout = 5 * 60
     settings.watching.client_timeout = 6 * 60  # a connection that died silently is noticed
@@ -67,7 +70,13 @@ async def begin(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
         start_http_server(options.metrics_port)
     if options.clock.rehearsal:
         log.warning(options.clock.rehearsal)
-    memo["running"] = start(options)
+    memo["running"] = running = start(options)
+    # The first pass before the watches: both together need twice the memory. They also start when it takes long.
+    await asyncio.wait(
+        {asyncio.create_task(running.loop.turned.wait()), running.task},
+        timeout=FIRST_TURN_S,
+        return_when=asyncio.FIRST_COMPLETED,
+    )
 
 
 @kopf.on.event(GROUP, VERSION, "billingwindows")

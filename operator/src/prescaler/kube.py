@@ -17,7 +17,7 @@ from prescaler import metrics
 from prescaler import objects as o
 from prescaler.objects import FIELD_MANAGER
 
-PAGE_SIZE = 500  # bounds what one answer may take in memory
+PAGE_SIZE = 250  # bounds what one answer may take in memory
 REQUEST_TIMEOUT_S = 10.0
 CONNECTIONS_MAX = 20
 

@@ -52,6 +52,7 @@ class Loop:
         self._stopping = False
         self._known: set[tuple[str, str]] = set()
         self._turned_at = monotonic()
+        self.turned = asyncio.Event()  # after the first turn
 
     def wake(self) -> None:
         self._wake.set()
@@ -69,6 +70,7 @@ class Loop:
         while not self._stopping:
             pause_s = await self._turn()
             self._turned_at = self._monotonic()
+            self.turned.set()
             try:
                 await asyncio.wait_for(self._wake.wait(), pause_s)
             except TimeoutError:
@@ -157,7 +159,7 @@ class Loop:
         self._declarations.forget_all_but({w.metadata.uid for w in windows})
         present = {w.key for w in windows}
         for gone in self._known - present:
-            metrics.forget(*gone)
+            metrics.forget(gone)
         self._known = present
 
     def _pause_s(self, changes: list[datetime], *, done: bool) -> float:

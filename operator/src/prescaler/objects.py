@@ -7,7 +7,7 @@ kilobytes.
 from datetime import UTC, datetime
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Raw, Struct, field, json
 
 GROUP = "prescaler.energy-readings.dev"
 VERSION = "v1alpha1"
@@ -61,9 +61,19 @@ class Condition(_Fields):
 
 
 class BillingWindow(_Fields):
+    """`spec` and `status` stay as they came until they are asked for: a thousand dictionaries at once are megabytes."""
+
     metadata: Meta
-    spec: dict[str, Any]
-    status: dict[str, Any] = {}
+    raw_spec: Raw = field(name="spec")
+    raw_status: Raw = field(name="status", default=Raw(b"{}"))
+
+    @property
+    def spec(self) -> object:
+        return json.decode(self.raw_spec)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return json.decode(self.raw_status, type=dict[str, Any])
 
     @property
     def key(self) -> tuple[str, str]:

@@ -68,7 +68,7 @@ class Reconciler:
         plan, spec, zone = declared.plan, declared.spec, declared.schedule.zones[0]
         hpa = snapshot.hpas.get((window.metadata.namespace, spec.target_ref.name))
         report = Report(window.metadata.generation, self.clock.now(), plan_fields(plan, zone))
-        seen = window.status.get("history", [])
+        seen, ready = window.status.get("history", []), None
         applied = await self._act(window, declared, hpa, rival, report)
         judge_window(report, plan, zone)
         if hpa is not None:
@@ -80,14 +80,13 @@ class Reconciler:
             if plan.now.phase is not Phase.IDLE and ready is not None:
                 report.fields["ready"] = f"{ready}/{plan.now.replicas}"
             seen = history(seen, plan, report.now, ready, hpa.status.current_replicas)
-            metrics.READY_PODS.labels(*window.key).set(ready or 0)
         else:
             judge_pods(report, plan, None)
         report.fields |= {"appliedMinReplicas": applied, "history": seen or None, "replay": declared.replay_record}
         for verdict in declared.verdicts:
             report.verdicts[verdict] = declared.verdicts[verdict]
         await self._tell(window, report)
-        _measure(window, declared, report, applied)
+        _measure(window, declared, report, applied, ready)
 
     async def _act(
         self, window: BillingWindow, declared: Declared, hpa: Hpa | None, rival: str | None, report: Report
@@ -158,12 +157,13 @@ class Reconciler:
         if rehearsal is not None:
             report.fields["clock"] = rehearsal
             report.judge("Rehearsal", holds=True, reason="RehearsalClock", message=rehearsal)
-        new = report.status(window.status)
-        changes = difference(window.status, new)
+        previous = window.status
+        new = report.status(previous)
+        changes = difference(previous, new)
         if not changes:
             return
         await self._patch(WINDOWS, window.metadata, {"status": changes}, "status")
-        for notice in notices(window.status, new):
+        for notice in notices(previous, new):
             await self._event(window, notice, rehearsal)
 
     async def _event(self, window: BillingWindow, notice: Notice, rehearsal: str | None) -> None:
@@ -200,14 +200,9 @@ class Reconciler:
         return await self.kube.patch(kind, seen, changes, subresource)
 
 
-def _measure(window: BillingWindow, declared: Declared, report: Report, applied: int | None) -> None:
+def _measure(window: BillingWindow, declared: Declared, report: Report, applied: int | None, ready: int | None) -> None:
     plan = declared.plan
-    metrics.DESIRED.labels(*window.key).set(plan.now.replicas)
-    metrics.APPLIED.labels(*window.key).set(applied or 0)
-    for phase in Phase:
-        metrics.PHASE.labels(*window.key, phase.value).set(phase is plan.now.phase)
-    for kind, (status, _, _) in report.verdicts.items():
-        metrics.CONDITION.labels(*window.key, kind).set(status == "True")
-    following = next((o for o in plan.openings if o.start > report.now), None)
-    if following is not None:
-        metrics.NEXT_OPENING.labels(*window.key).set(following.start.timestamp())
+    following = next((o.start for o in plan.openings if o.start > report.now), None)
+    holds = {kind: status == "True" for kind, (status, _, _) in report.verdicts.items()}
+    figures = metrics.Figures(plan.now.phase.value, plan.now.replicas, applied, ready, following, holds)
+    metrics.show(window.key, figures)

@@ -1,0 +1,86 @@
+"""A thousand BillingWindows: one tick under a second, under 100 MiB. The figures are printed (`-s` shows them)."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cluster.harness import Cluster, wait_until
+from cluster.harness.control_plane import free_port
+from cluster.operator.conftest import INSIDE, QUIET, Rig
+
+pytestmark = pytest.mark.cluster
+
+MANY = 1000
+
+
+@pytest.fixture
+async def thousand(rig: Rig) -> Rig:
+    gate = asyncio.Semaphore(20)
+
+    async def make(number: int) -> None:
+        async with gate:
+            name = f"w{number:04}"
+            await rig.hpa(name)
+            peaks = [{"from": "18:00", "to": "22:00", "minReplicas": 12}]
+            window = {"name": "monthly", "fromDay": 15, "toDay": 26, "minReplicas": 8, "peaks": peaks}
+            zones = ["Europe/Moscow", "Europe/Samara", "Asia/Yekaterinburg"]
+            lead = f"{20 + number % 20}m"
+            await rig.window(name, targetRef={"name": name}, windows=[window], timeZones=zones, leadTime=lead)
+
+    await asyncio.gather(*(make(number) for number in range(MANY)))
+    return rig
+
+
+@pytest.mark.timeout(240)
+async def test_a_thousand_windows(api: Cluster, thousand: Rig):
+    rig = thousand
+    figures = {}
+    for name, when in (("first tick", QUIET), ("all opened at once", INSIDE)):
+        began = time.perf_counter()
+        await rig.tick(when)
+        figures[name] = time.perf_counter() - began
+    spans = []
+    for _ in range(5):
+        rig.kube.writes.clear()
+        began = time.perf_counter()
+        await rig.tick()
+        spans.append(time.perf_counter() - began)
+        assert rig.kube.writes == []
+    figures["tick"] = min(spans)
+    assert await rig.minimum("w0999") == 8
+    memory_mib = await asyncio.to_thread(memory_of_the_operator, api, rig.namespace)
+    print(f"\n1000 BillingWindows: {memory_mib:.0f} MiB,", ", ".join(f"{n} {s:.2f} s" for n, s in figures.items()))  # noqa: T201
+    assert figures["tick"] < 1.0
+    assert memory_mib < 100
+
+
+def memory_of_the_operator(api: Cluster, namespace: str) -> float:
+    """Of the real process, as installed: its highest resident memory after several ticks over everything."""
+    port = free_port("127.0.0.1")
+    command = [sys.executable, "-m", "prescaler", "run", "-n", namespace, "--metrics-port", str(port)]
+    environment = os.environ | {"KUBECONFIG": str(api.kubeconfig), "PRESCALER_CLOCK_START": INSIDE.isoformat()}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: ticks(port) >= 3, "the operator has ticked three times", timeout_s=90)
+            peak_kib = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
+            assert peak_kib is not None
+            return int(peak_kib[1]) / 1024
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def ticks(port: int) -> float:
+    try:
+        text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+    except httpx.TransportError:
+        return 0
+    found = re.search(r'^prescaler_ticks_total\{outcome="done"\} ([0-9.]+)', text, re.MULTILINE)
+    return float(found[1]) if found else 0
