@@ -169,4 +169,7 @@ def pod_of(manifest: dict[str, Any]) -> dict[str, Any] | None:
     if manifest["kind"] == "CronJob":
         spec = spec["jobTemplate"]["spec"]
     template_of = spec.get("template") if isinstance(spec, dict) else None
-    return template_of["spec"] if template_of else None
+    if not template_of:
+        return None
+    claimed = [{"name": claim["metadata"]["name"], "emptyDir": {}} for claim in spec.get("volumeClaimTemplates", [])]
+    return template_of["spec"] | {"volumes": [*template_of["spec"].get("volumes", []), *claimed]}

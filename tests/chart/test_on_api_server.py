@@ -1,0 +1,171 @@
+"""What a real API server says to the chart: schemas, warnings, Pod Security, rights, and who owns which field.
+
+Nothing runs here: pods are accepted and stay pending. What runs is in tests/cluster/chart.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chart.openapi import write_schemas
+from chart.render import CHART, template
+from chart.test_rendered import documents, every_profile, pod_of
+from cluster.harness import Cluster
+from cluster.harness.binaries import program
+
+pytestmark = pytest.mark.cluster
+SOMEBODY_ELSES = {"Certificate", "Issuer", "ServiceMonitor", "PodMonitor", "PrometheusRule", "HTTPRoute"}
+CRD = CHART / "files" / "crd.yaml"
+
+
+@pytest.fixture(scope="module")
+def with_crd(control_plane: Cluster) -> Cluster:
+    control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
+    control_plane.kubectl("wait", "--for=condition=Established", "crd/billingwindows.prescaler.energy-readings.dev")
+    return control_plane
+
+
+def of_this_cluster(values: Path) -> list[dict[str, Any]]:
+    return [manifest for manifest in documents(f"--values={values}") if manifest["kind"] not in SOMEBODY_ELSES]
+
+
+@every_profile
+def test_the_api_server_takes_it_without_a_warning(values: Path, with_crd: Cluster, control_plane_namespace: str):
+    with_crd.kubectl(
+        "apply", "--server-side", "--dry-run=server", "--warnings-as-errors", "--force-conflicts", "--validate=strict",
+        "-n", control_plane_namespace, "-f", "-", given=yaml.safe_dump_all(in_namespace(values, control_plane_namespace)),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def schemas(with_crd: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
+    document = json.loads(with_crd.kubectl("get", "--raw", "/openapi/v2"))
+    return write_schemas(document, tmp_path_factory.mktemp("schemas"))
+
+
+def kubeconform(schemas: str, manifests: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [program("kubeconform"), "-strict", f"-schema-location={schemas}", f"-skip={','.join(SOMEBODY_ELSES)}", "-summary"],
+        input=manifests, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@every_profile
+def test_kubeconform_accepts_it(values: Path, schemas: str):
+    answer = kubeconform(schemas, template(f"--values={values}"))
+    assert answer.returncode == 0, answer.stdout
+
+
+def test_kubeconform_accepts_the_billing_window_and_refuses_a_misspelt_one(schemas: str):
+    data = next(d for d in documents() if d["metadata"]["name"] == "energy-window" and d["kind"] == "ConfigMap")["data"]
+    assert kubeconform(schemas, data["window.json"]).returncode == 0
+    assert kubeconform(schemas, data["window.json"].replace("leadTime", "leedTime")).returncode == 1
+
+
+@every_profile
+def test_every_pod_passes_pod_security_restricted(values: Path, with_crd: Cluster, control_plane_namespace: str):
+    manifests = of_this_cluster(values)
+    with_crd.kubectl.apply(*(m | {"metadata": m["metadata"] | {"namespace": control_plane_namespace}}
+                             for m in manifests if m["kind"] == "ServiceAccount"))  # fmt: skip
+    pods = [(m["metadata"]["name"], pod) for m in manifests if (pod := pod_of(m))]
+    assert pods
+    for name, pod in pods:  # enforcement acts on Pods only, so each template is created as one
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"restartPolicy": "Never"} | pod}
+        if any(constraint.get("matchLabelKeys") for constraint in pod.get("topologySpreadConstraints", [])):
+            body["metadata"]["labels"] = {"pod-template-hash": "x"}
+        with_crd.kubectl(
+            "create", "--dry-run=server", "--warnings-as-errors", "-n", control_plane_namespace, "-f", "-",
+            given=json.dumps(body),
+        )  # fmt: skip
+
+
+def test_a_pod_that_is_not_restricted_is_refused(control_plane: Cluster, control_plane_namespace: str):
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "root"},
+           "spec": {"containers": [{"name": "root", "image": "x", "securityContext": {"privileged": True}}]}}  # fmt: skip
+    with pytest.raises(RuntimeError, match="violates PodSecurity"):
+        control_plane.kubectl(
+            "create", "--dry-run=server", "-n", control_plane_namespace, "-f", "-", given=json.dumps(pod)
+        )
+
+
+@pytest.fixture
+def installed(with_crd: Cluster, control_plane_namespace: str) -> Iterator[str]:
+    """The default profile's objects in a namespace, without Helm."""
+    with_crd.kubectl(
+        "apply", "--server-side", "-n", control_plane_namespace, "-f", "-",
+        given=yaml.safe_dump_all(in_namespace(CHART / "ci/default-values.yaml", control_plane_namespace)),
+    )  # fmt: skip
+    yield control_plane_namespace
+    with_crd.kubectl("delete", "clusterrole,clusterrolebinding", f"energy-operator-{control_plane_namespace}")
+
+
+def in_namespace(values: Path, namespace: str) -> list[dict[str, Any]]:
+    text = template(f"--values={values}", f"--namespace={namespace}", "--no-hooks", "--set=operator.crd.install=false")
+    return [m for m in yaml.safe_load_all(text) if m and m["kind"] not in SOMEBODY_ELSES]
+
+
+OPERATOR, WINDOW, MIGRATE = "energy-operator", "energy-window", "energy-migrate"
+CERTIFICATES, SERVICE, COCKROACHDB = "energy-cockroachdb-certificates", "energy", "energy-cockroachdb"
+RIGHTS = [  # account, verb, resource, allowed
+    (OPERATOR, "patch", "horizontalpodautoscalers/energy", True),
+    (OPERATOR, "patch", "billingwindows/energy --subresource=status", True),
+    (OPERATOR, "list", "pods", True),
+    (OPERATOR, "list", "nodes", True),
+    (OPERATOR, "create", "leases", True),
+    (OPERATOR, "patch", "leases/prescaler", True),
+    (OPERATOR, "patch", "leases/another", False),
+    (OPERATOR, "create", "billingwindows", False),
+    (OPERATOR, "create", "horizontalpodautoscalers", False),
+    (OPERATOR, "delete", "horizontalpodautoscalers/energy", False),
+    (OPERATOR, "patch", "deployments/energy", False),
+    (OPERATOR, "patch", "deployments/energy --subresource=scale", False),
+    (OPERATOR, "get", "secrets/energy-bootstrap", False),
+    (OPERATOR, "create", "pods", False),
+    (OPERATOR, "create", "pods --subresource=exec", False),
+    (OPERATOR, "patch", "nodes", False),
+    (OPERATOR, "patch", "customresourcedefinitions", False),
+    (WINDOW, "create", "billingwindows", True),
+    (WINDOW, "patch", "billingwindows/energy", True),
+    (WINDOW, "patch", "billingwindows/another", False),
+    (WINDOW, "delete", "billingwindows/energy", False),
+    (WINDOW, "patch", "horizontalpodautoscalers/energy", False),
+    (WINDOW, "get", "secrets/energy-bootstrap", False),
+    (MIGRATE, "get", "secrets/energy-bootstrap", True),
+    (MIGRATE, "patch", "secrets/energy-bootstrap", True),
+    (MIGRATE, "create", "secrets", False),
+    (MIGRATE, "list", "secrets", False),
+    (MIGRATE, "delete", "secrets/energy-bootstrap", False),
+    (MIGRATE, "get", "secrets/energy-cockroachdb-root", False),
+    (CERTIFICATES, "patch", "secrets/energy-cockroachdb-node", True),
+    (CERTIFICATES, "patch", "secrets/energy-cockroachdb-ca", True),
+    (CERTIFICATES, "patch", "statefulsets/energy-cockroachdb", True),
+    (CERTIFICATES, "patch", "deployments/energy", True),
+    (CERTIFICATES, "patch", "deployments/energy-operator", False),
+    (CERTIFICATES, "get", "secrets/energy-bootstrap", False),
+    (CERTIFICATES, "create", "secrets", False),
+    (CERTIFICATES, "list", "secrets", False),
+    (SERVICE, "get", "secrets/energy-bootstrap", False),
+    (SERVICE, "list", "pods", False),
+    (COCKROACHDB, "get", "secrets/energy-cockroachdb-node", False),
+    (COCKROACHDB, "list", "pods", False),
+]
+
+
+def test_each_account_may_do_what_it_needs_and_nothing_else(installed: str, control_plane: Cluster):
+    wrong = []
+    for account, verb, resource, allowed in RIGHTS:
+        answer = subprocess.run(
+            [program("kubectl"), f"--kubeconfig={control_plane.kubeconfig}", "auth", "can-i", verb, *resource.split(),
+             "-n", installed, f"--as=system:serviceaccount:{installed}:{account}"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if answer.stdout.strip() != ("yes" if allowed else "no"):
+            wrong.append(
+                f"{account} {verb} {resource}: {answer.stdout.strip()}{answer.stderr.strip()}, wanted {allowed}"
+            )
+    assert wrong == []
