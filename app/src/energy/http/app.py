@@ -18,7 +18,7 @@ from energy.http.endpoint import Endpoint
 from energy.http.openapi import document_hand_written
 from energy.http.problems import CONTENT_TYPE, Problem
 from energy.http.reads import ReadingSide
-from energy.http.responses import Message, Receive, Scope, Send, respond_problem
+from energy.http.responses import Headers, Message, Receive, Scope, Send, respond_problem
 from energy.logs import request_id
 
 _REQUEST_ID_MAX = 64
@@ -40,7 +40,9 @@ class Application:
         if scope["type"] != "http":
             await self._rest(scope, receive, send)
             return
-        request_id.set(_id_of(scope))
+        headers: Headers = dict(scope["headers"])
+        scope["header_map"] = headers
+        request_id.set(_id_of(headers))
         endpoint = self._endpoints.get(scope["path"])
         if endpoint is None:
             await self._rest(scope, receive, _counting(scope, send))
@@ -51,12 +53,10 @@ class Application:
             await respond_problem(send, endpoint.route, only_post)
 
 
-def _id_of(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            given = str(value.decode("latin-1"))
-            if len(given) <= _REQUEST_ID_MAX and given.isascii() and given.isprintable():
-                return given
+def _id_of(headers: Headers) -> str:
+    given = headers.get(b"x-request-id", b"").decode("latin-1")
+    if given and len(given) <= _REQUEST_ID_MAX and given.isascii() and given.isprintable():
+        return given
     return f"{_PREFIX}-{next(_numbers):x}"
 
 

@@ -99,7 +99,7 @@ class Batch(Endpoint):
         await respond(send, self.route, 200, msgspec.json.encode(result))
 
     async def _settle(self, scope: Scope, receive: Receive) -> BatchResult:
-        headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        headers: Mapping[bytes, bytes] = scope["header_map"]
         atomic = _is_atomic(scope["query_string"])
         credential = await self.authenticator.credential(headers.get(b"authorization"), "ingest")
         raw = await read_body(receive, headers, self.limits.body_bytes_max)

@@ -51,7 +51,7 @@ class Intake(Endpoint):
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one POST after COMMIT."""
-        reading, outcome = await self._take(dict(scope["headers"]), receive)
+        reading, outcome = await self._take(scope["header_map"], receive)
         if not isinstance(outcome, Committed):
             raise problem_of(reading, outcome, self.limits.retry_after_s)
         body = encode(receipt_of(reading, outcome))
