@@ -57,7 +57,8 @@ format: $(VENV)/ready ## Format the code and mend what ruff can mend
 
 .PHONY: test
 test: lint ## Everything that needs no root, Docker or Go: lint, then the tests (under five minutes)
-	@$(BIN)/pytest -q --durations=10 -m "not slow"
+	@$(BIN)/pytest -q -rfE --durations=10 -m "not slow"
+	@echo "Skipped: the tests that need a Kubernetes; they run with \`make test-cluster\`."
 
 .PHONY: bench
 bench: $(VENV)/ready ## Compare in one run: ceiling, strategies, whole path, batch, bare SQL (needs wrk); writes build/bench.json
