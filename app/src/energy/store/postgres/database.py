@@ -21,6 +21,9 @@ from energy.store.protocol import Interrupted, Poisoned, StoreError, Unavailable
 log = logging.getLogger(__name__)
 
 
+_RELEASE_TIMEOUT_S = 0.5
+
+
 class Dialect(StrEnum):
     """Which server answers."""
 
@@ -131,7 +134,7 @@ class Database:
         try:
             yield connection
         finally:
-            await pool.release(connection)
+            await _give_back(pool, connection)
 
     async def close(self, timeout_s: float = 5.0) -> None:
         """Closes all connections, by force after `timeout_s`."""
@@ -157,6 +160,17 @@ def store_errors() -> Iterator[None]:
         raise Interrupted(_plain(error)) from error
     except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.RaiseError) as error:
         raise Poisoned(_plain(error)) from error
+
+
+async def _give_back(pool: asyncpg.Pool, connection: asyncpg.Connection) -> None:
+    """Releases a connection. One whose last statement cannot even be cancelled is closed by the pool, not waited for.
+
+    An error here must not hide the outcome of the statement: the reading may be stored.
+    """
+    try:
+        await pool.release(connection, timeout=_RELEASE_TIMEOUT_S)
+    except (TimeoutError, *_GONE) as error:
+        log.info("a connection to the database was given up: %s", _plain(error))
 
 
 async def _refuse_unsafe(connection: asyncpg.Connection) -> None:

@@ -1,0 +1,69 @@
+"""kill -9, for PostgreSQL and for the service, and the way back up."""
+
+from __future__ import annotations
+
+import random
+import signal
+
+import psutil
+
+from energy.store.embedded import EmbeddedPostgres
+from support.service import ServiceProcess
+
+_GONE_TIMEOUT_S = 20.0
+
+
+def postmaster_of(postgres: EmbeddedPostgres) -> psutil.Process:
+    """The server's first process; all others are its children."""
+    return psutil.Process(int((postgres.data_dir / "postmaster.pid").read_text().split()[0]))
+
+
+def kill_all_of(postgres: EmbeddedPostgres) -> None:
+    """The postmaster and every backend at once, as when the machine's memory ran out."""
+    postmaster = postmaster_of(postgres)
+    processes = [postmaster, *postmaster.children(recursive=True)]
+    postmaster.suspend()  # or it would start new children between two kills
+    _kill(processes)
+
+
+def kill_postmaster_of(postgres: EmbeddedPostgres) -> None:
+    """The postmaster alone: its backends notice and end by themselves, some of them after another commit."""
+    postmaster = postmaster_of(postgres)
+    children = postmaster.children(recursive=True)
+    _kill([postmaster])
+    _, left = psutil.wait_procs(children, _GONE_TIMEOUT_S)
+    assert not left, f"these outlived their postmaster: {left}"
+
+
+def kill_one_of(postgres: EmbeddedPostgres, chance: random.Random) -> None:
+    """One child: a backend of the service, or the one that writes the log. The postmaster then restarts all of them."""
+    children = [child for child in postmaster_of(postgres).children() if _serves(child)]
+    chance.choice(children).send_signal(signal.SIGKILL)
+
+
+def kill_service(service: ServiceProcess) -> None:
+    """The service, in the middle of whatever it does."""
+    _kill([psutil.Process(service.process.pid)])
+    service.process.wait(_GONE_TIMEOUT_S)
+
+
+def _serves(process: psutil.Process) -> bool:
+    title = " ".join(_title(process))
+    return "walwriter" in title or "idle" in title or "INSERT" in title or "BIND" in title
+
+
+def _title(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    _, left = psutil.wait_procs(processes, _GONE_TIMEOUT_S)
+    assert not left, f"kill -9 left these: {left}"

@@ -1,0 +1,29 @@
+"""kill -9 in the middle of load: whatever was acknowledged is there afterwards, once."""
+
+from __future__ import annotations
+
+import pytest
+
+from fault import rounds
+from fault.rounds import Fault, Machine
+
+ROUNDS: list[tuple[int, Fault]] = [
+    *((seed, rounds.service_killed) for seed in range(100, 105)),
+    *((seed, rounds.postgres_killed) for seed in range(200, 205)),
+    *((seed, rounds.postgres_killed_for_long) for seed in range(300, 302)),
+    *((seed, rounds.postmaster_killed) for seed in range(400, 403)),
+    *((seed, rounds.backend_killed) for seed in range(500, 505)),
+    *((seed, rounds.both_killed) for seed in range(600, 602)),
+]
+
+
+@pytest.fixture(scope="module")
+def running(machine: Machine) -> Machine:
+    machine.begin()
+    return machine
+
+
+@pytest.mark.parametrize(("seed", "fault"), [pytest.param(s, f, id=f"{f.__name__}-{s}") for s, f in ROUNDS])
+async def test_every_acknowledged_reading_survives(running: Machine, fault: Fault, seed: int) -> None:
+    verdict = await rounds.play(running, fault, seed)
+    assert verdict.outcome == "valid", verdict
