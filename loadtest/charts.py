@@ -17,11 +17,20 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 
 from loadtest.evidence import Evidence
 
-GREEN, LIGHT_GREEN, AMBER, GREY, RED, BLUE, NAVY = "#2a9d6f", "#9bd3b8", "#f0a830", "#8d99ae", "#d1383d", "#3d7fc4", "#1d3557"
+GREEN, LIGHT_GREEN, AMBER, GREY, RED, BLUE, NAVY = (
+    "#2a9d6f",
+    "#9bd3b8",
+    "#f0a830",
+    "#8d99ae",
+    "#d1383d",
+    "#3d7fc4",
+    "#1d3557",
+)
 OUTCOMES = [
     ("acknowledged", "stored (201)", GREEN),
     ("replayed", "stored before (200)", LIGHT_GREEN),
@@ -29,14 +38,18 @@ OUTCOMES = [
     ("shed", "come again (503, 429)", AMBER),
     ("failed", "failed", RED),
 ]
-STYLE = {
+STYLE: Any = {  # its own type lists every parameter there is
+
     "font.family": "DejaVu Sans", "font.size": 10, "axes.edgecolor": "#c5ccd6", "axes.labelcolor": "#44505f", "text.color": NAVY,
     "xtick.color": "#5d6877", "ytick.color": "#5d6877", "axes.spines.top": False, "axes.spines.right": False,
-    "axes.grid": True, "axes.axisbelow": True, "grid.color": "#e8ecf1", "grid.linewidth": 0.8, "legend.frameon": False, "legend.fontsize": 9,
+    "axes.grid": True, "axes.axisbelow": True, "grid.color": "#e8ecf1", "grid.linewidth": 0.8,
+    "legend.frameon": False, "legend.fontsize": 9,
     "figure.facecolor": "white", "savefig.facecolor": "white", "svg.fonttype": "path", "svg.hashsalt": "energy",
 }  # fmt: skip
 MS = FuncFormatter(lambda value, _: f"{value:,.0f} ms" if value >= 1 else f"{value:.1f} ms")
 DPI = 160
+FEW_POINTS = 12
+TAIL_GOOD_S, TAIL_BAD_S = 1, 5
 
 Panel = tuple[str, Callable[[Axes, Evidence], None]]
 
@@ -61,14 +74,19 @@ def overview(run: Evidence) -> Figure:
     heights = [1.6 if draw is requests else 1.0 for _, draw in panels]
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
-            len(panels), 1, sharex=True, figsize=(11, 1.0 + 1.75 * sum(heights)), height_ratios=heights, layout="constrained", squeeze=False
+            len(panels),
+            1,
+            sharex=True,
+            figsize=(11, 1.0 + 1.75 * sum(heights)),
+            height_ratios=heights,
+            layout=ConstrainedLayoutEngine(h_pad=0.09),
+            squeeze=False,
         )
         for (title, draw), axis in zip(panels, axes[:, 0], strict=True):
             _draw(axis, title, draw, run)
         _events(axes[0, 0], run, named=True)
         axes[-1, 0].set_xlabel(run.time_label)
         figure.suptitle(run.headline, x=0.012, ha="left", fontsize=14, fontweight="bold")
-        figure.get_layout_engine().set(h_pad=0.09)  # type: ignore[union-attr]  # constrained, as asked for above
     return figure
 
 
@@ -87,7 +105,7 @@ def save(figure: Figure, path: Path) -> str:
     """As PNG on disk; as SVG text for the page."""
     figure.savefig(path, dpi=DPI)
     drawing = path.with_suffix(".svg")
-    figure.savefig(drawing, metadata={"Date": None})
+    figure.savefig(drawing, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     plt.close(figure)
     text = drawing.read_text()
     drawing.unlink()
@@ -104,7 +122,14 @@ def _draw(axis: Axes, title: str, draw: Callable[[Axes, Evidence], None], run: E
         axis.set_ylim(bottom=0)
     handles, _ = axis.get_legend_handles_labels()
     if handles:
-        axis.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(handles), borderaxespad=0.2, columnspacing=1.2, handlelength=1.2)
+        axis.legend(
+            loc="lower right",
+            bbox_to_anchor=(1.0, 1.0),
+            ncols=len(handles),
+            borderaxespad=0.2,
+            columnspacing=1.2,
+            handlelength=1.2,
+        )
     _events(axis, run, named=False)
 
 
@@ -139,8 +164,19 @@ def latency(axis: Axes, run: Evidence) -> None:
     """Percentiles of acknowledged writes, on a logarithmic scale: a tail of a second must not hide the milliseconds."""
     table = run.seconds
     at = table.index.to_numpy() + 0.5
-    for column, label, colour, width in (("p99", "p99", RED, 1.4), ("p95", "p95", AMBER, 1.4), ("p50", "median", GREEN, 1.8)):
-        axis.plot(at, table[column], color=colour, linewidth=width, label=label, marker="." if len(table) < 12 else None)  # noqa: PLR2004
+    for column, label, colour, width in (
+        ("p99", "p99", RED, 1.4),
+        ("p95", "p95", AMBER, 1.4),
+        ("p50", "median", GREEN, 1.8),
+    ):
+        axis.plot(
+            at,
+            table[column],
+            color=colour,
+            linewidth=width,
+            label=label,
+            marker="." if len(table) < FEW_POINTS else None,
+        )
     axis.fill_between(at, table["p50"].astype(float), table["p99"].astype(float), color=AMBER, alpha=0.12, linewidth=0)
     if table["p50"].notna().any():
         axis.set_yscale("log")
@@ -160,9 +196,13 @@ def pods(axis: Axes, run: Evidence) -> None:
     if run.has("hpa_min"):
         axis.step(*run.series("hpa_min"), where="post", color=NAVY, linewidth=1.3, label="HPA minimum")
     if run.has("hpa_desired"):
-        axis.step(*run.series("hpa_desired"), where="post", color=GREY, linewidth=1.2, linestyle="--", label="HPA target")
+        axis.step(
+            *run.series("hpa_desired"), where="post", color=GREY, linewidth=1.2, linestyle="--", label="HPA target"
+        )
     if run.has("planned_min"):
-        axis.step(*run.series("planned_min"), where="post", color=GREEN, linewidth=1.6, linestyle=":", label="operator's plan")
+        axis.step(
+            *run.series("planned_min"), where="post", color=GREEN, linewidth=1.6, linestyle=":", label="operator's plan"
+        )
     axis.set_ylim(0, axis.get_ylim()[1] * 1.12)
     axis.yaxis.set_major_locator(MaxNLocator(5, integer=True))
 
@@ -180,6 +220,7 @@ def queue(axis: Axes, run: Evidence) -> None:
 def commits(axis: Axes, run: Evidence) -> None:
     """Mean time of a commit, and how many readings one carries."""
     axis.plot(*run.series("commit_ms"), color=BLUE, linewidth=1.5, label="mean time of a commit")
+    axis.set_ylim(0, float(np.nanmax(run.series("commit_ms")[1])) * 1.2)
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} ms"))
     axis.yaxis.set_major_locator(MaxNLocator(4))
     if run.has("rows_a_commit"):
@@ -219,9 +260,17 @@ def comparison(rows: Sequence[dict[str, Any]]) -> Figure:
         left.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=5, borderaxespad=0.1, handlelength=1.1)
         left.grid(axis="y", visible=False)
         tails = [max(row["tail_s"], 0.01) for row in rows]
-        right.barh(at, tails, height=0.66, color=[GREEN if tail < 1 else AMBER if tail < 5 else RED for tail in tails], linewidth=0)  # noqa: PLR2004
+        right.barh(
+            at,
+            tails,
+            height=0.66,
+            color=[GREEN if tail < TAIL_GOOD_S else AMBER if tail < TAIL_BAD_S else RED for tail in tails],
+            linewidth=0,
+        )
         for y, tail in zip(at, tails, strict=True):
-            right.annotate(f"{tail:.2f} s", (tail, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8.5)
+            right.annotate(
+                f"{tail:.2f} s", (tail, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8.5
+            )
         right.set_xscale("log")
         right.set_xlim(0.01, max(10.0, max(tails) * 4))
         right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} s"))
@@ -237,7 +286,9 @@ def scale(rows: Sequence[dict[str, Any]]) -> Figure:
         figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
         for axis, (key, title, colour) in zip(axes, groups, strict=True):
             points = [row for row in rows if row["group"] == key]
-            bars = axis.bar([str(row["x"]) for row in points], [row["readings_per_s"] for row in points], color=colour, width=0.6)
+            bars = axis.bar(
+                [str(row["x"]) for row in points], [row["readings_per_s"] for row in points], color=colour, width=0.6
+            )
             axis.bar_label(bars, fmt="{:,.0f}", fontsize=9, padding=2, color=NAVY)
             axis.set_title(title, loc="left", fontsize=11, fontweight="bold")
             axis.yaxis.set_major_formatter(EngFormatter(sep=""))

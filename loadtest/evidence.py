@@ -73,8 +73,8 @@ class Evidence:
         return float(max(len(self.seconds), 1))
 
     def has(self, column: str) -> bool:
-        """Whether there is anything to draw of it."""
-        return column in self.samples and bool(self.samples[column].notna().any())
+        """Whether there is a line to draw of it."""
+        return column in self.samples and int(self.samples[column].notna().sum()) > 1
 
     def series(self, column: str) -> Series:
         """Times and values."""
@@ -92,16 +92,26 @@ class Evidence:
     def thresholds(self) -> list[tuple[str, bool]]:
         """k6's own thresholds and whether they were kept."""
         metrics = self.k6.get("metrics", {})
-        return [(f"{name} {rule}", state["ok"]) for name, m in metrics.items() for rule, state in m.get("thresholds", {}).items()]
+        return [
+            (f"{name} {rule}", state["ok"])
+            for name, m in metrics.items()
+            for rule, state in m.get("thresholds", {}).items()
+        ]
 
     @property
     def missing(self) -> list[str]:
         """Sentences about what this report cannot say, and why."""
         found = []
         if "k6_exit" not in self.about:
-            found.append("The lab itself was stopped before the run ended; this report was made afterwards from its files.")
+            found.append(
+                "The lab itself was stopped before the run ended; this report was made afterwards from its files."
+            )
         elif self.about["k6_exit"] not in (0, K6_THRESHOLDS_MISSED):
-            how = "was interrupted" if self.about["k6_exit"] == K6_INTERRUPTED else f"ended early (exit code {self.about['k6_exit']})"
+            how = (
+                "was interrupted"
+                if self.about["k6_exit"] == K6_INTERRUPTED
+                else f"ended early (exit code {self.about['k6_exit']})"
+            )
             found.append(f"k6 {how}: the load stopped after {self.length_s:.0f} s.")
         if not self.k6:
             found.append("k6 left no summary: its thresholds were not judged. Everything below comes from its ledger.")
@@ -125,9 +135,15 @@ class Evidence:
         """(`passed`, `failed` or `unknown`, the sentence that says why)."""
         v = self.verdict
         if v.get("sound") is False:
-            return "failed", f"{v['lost']} acknowledged readings lost, {v['duplicated']} duplicated, {v['stored_though_refused']} stored though refused."
+            return (
+                "failed",
+                f"{v['lost']} acknowledged readings lost, {v['duplicated']} duplicated, {v['stored_though_refused']} kept though refused.",
+            )
         if self.dropped:
-            return "unknown", f"The generator was the limit: it could not send {self.dropped:,} requests in time. This says nothing about the service."
+            return (
+                "unknown",
+                f"The generator was the limit and could not send {self.dropped:,} requests in time: this says little about the service.",
+            )
         if not self.complete:
             return "unknown", "The run is incomplete; see what is missing below."
         if missed := [rule for rule, kept in self.thresholds if not kept]:
@@ -174,7 +190,11 @@ def _figures(samples: list[dict[str, Any]]) -> list[dict[str, float | None]]:
     rows: list[dict[str, float | None]] = []
     before: dict[str, dict[str, float]] = {}
     for sample in samples:
-        row = {key: sample[key] for key in ("ms", "ready", "hpa_min", "hpa_max", "hpa_desired", "planned_min") if key in sample}
+        row: dict[str, float | None] = {
+            key: sample[key]
+            for key in ("ms", "ready", "hpa_min", "hpa_max", "hpa_desired", "planned_min")
+            if key in sample
+        }
         row |= sample.get("k6", {})
         pods = sample["pods"]
         if pods:

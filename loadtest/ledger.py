@@ -17,7 +17,8 @@ import pandas as pd
 
 COLUMNS = ["asked_ms", "by", "space", "number", "readings", "status", "took_ms"]
 NUMBER_BITS = 48
-ACKNOWLEDGED = (200, 201)
+CREATED, REPLAYED = 201, 200
+ACKNOWLEDGED = (REPLAYED, CREATED)
 SHED = (429, 503)
 KINDS = ("acknowledged", "replayed", "shed", "refused", "failed")
 
@@ -41,7 +42,14 @@ def read(path: Path) -> Ledger:
     """Reads what is there; an incomplete last line (k6 was killed) is left out and reported."""
     text = path.read_bytes() if path.exists() else b""
     whole, _, rest = text.rpartition(b"\n")
-    types = {"asked_ms": "int64", "space": "int64", "number": "int64", "readings": "int64", "status": "int64", "took_ms": "float64"}
+    types = {
+        "asked_ms": "int64",
+        "space": "int64",
+        "number": "int64",
+        "readings": "int64",
+        "status": "int64",
+        "took_ms": "float64",
+    }
     rows = [line.split() for line in whole.decode(errors="replace").splitlines()]
     lines = pd.DataFrame([row for row in rows if len(row) == len(COLUMNS) and row[1] in "rdh"], columns=COLUMNS)
     return Ledger(lines.astype(types), cut_off=bool(rest))
@@ -115,8 +123,9 @@ def seconds(ledger: Ledger) -> pd.DataFrame:
     table = pd.crosstab(at, kind).reindex(index, fill_value=0).reindex(columns=[*KINDS, "reads"], fill_value=0)
     table["offered"] = asked[writes].value_counts().reindex(index, fill_value=0)
     good = writes & lines["status"].isin(ACKNOWLEDGED)
-    table["readings"] = lines["readings"][good & (lines["status"] == 201)].groupby(at).sum().reindex(index, fill_value=0)  # noqa: PLR2004
-    percentiles = lines["took_ms"][good].groupby(at).quantile([0.5, 0.95, 0.99]).unstack()
-    percentiles = percentiles.reindex(index).reindex(columns=[0.5, 0.95, 0.99])
-    table[["p50", "p95", "p99"]] = percentiles.to_numpy()
+    new = good & (lines["status"] == CREATED)
+    table["readings"] = lines["readings"][new].groupby(at).sum().reindex(index, fill_value=0)
+    took = lines["took_ms"][good].groupby(at)
+    for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
+        table[name] = took.quantile(share).reindex(index)
     return table

@@ -9,8 +9,10 @@ import asyncio
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,10 +22,11 @@ import asyncpg
 from rich.console import Console
 
 from loadtest import ledger, verdict
-from loadtest.service import free_port
 from loadtest.sampler import Cluster, Sampler
+from loadtest.service import free_port
 from loadtest.settings import SCRIPTS, changed, setting
 
+K6 = shutil.which("k6", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}") or "k6"
 LEAST_LOAD_TO_NOTE = 0.5
 
 console = Console(stderr=True, highlight=False)
@@ -52,7 +55,9 @@ def run(scenario: str, target: Target, folder: Path, settings: dict[str, str] | 
     }  # fmt: skip
     _write(folder / "run.json", about)
     k6_api = f"127.0.0.1:{free_port()}"
-    sampler = Sampler(folder / "samples.jsonl", target.base_urls, k6_api, float(setting("LOAD_SAMPLE_S")), target.cluster)
+    sampler = Sampler(
+        folder / "samples.jsonl", target.base_urls, k6_api, float(setting("LOAD_SAMPLE_S")), target.cluster
+    )
     sampler.start()
     code = _k6(scenario, target, folder, settings or {}, run_id, k6_api)
     sampler.stop()
@@ -71,7 +76,16 @@ def _k6(scenario: str, target: Target, folder: Path, settings: dict[str, str], r
         environment["LOAD_FLEET_FILE"] = str(Path(fleet).resolve())
     if authority := environment.get("LOAD_CA_FILE"):
         environment["SSL_CERT_FILE"] = str(Path(authority).resolve())
-    command = ["k6", "run", "--address", api, "--log-format", "raw", "--console-output", folder / "ledger.log"]
+    command: list[str | Path] = [
+        K6,
+        "run",
+        "--address",
+        api,
+        "--log-format",
+        "raw",
+        "--console-output",
+        folder / "ledger.log",
+    ]
     process = subprocess.Popen([*command, SCRIPTS / f"{scenario}.js"], env=environment, start_new_session=True)
     asked_to_stop = False
     while True:
@@ -108,4 +122,3 @@ def _write(path: Path, content: object) -> None:
     part = path.with_suffix(".part")
     part.write_text(json.dumps(content, indent=1))
     part.replace(path)
-

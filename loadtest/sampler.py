@@ -42,9 +42,17 @@ class Cluster:
 class Sampler(threading.Thread):
     """Runs from `start` until `stop`."""
 
-    def __init__(self, path: Path, base_urls: tuple[str, ...], k6_api: str, every_s: float, cluster: Cluster | None) -> None:
+    def __init__(
+        self, path: Path, base_urls: tuple[str, ...], k6_api: str, every_s: float, cluster: Cluster | None
+    ) -> None:
         super().__init__(name="sampler", daemon=True)
-        self._path, self._base_urls, self._k6_api, self._every_s, self._cluster = path, base_urls, k6_api, every_s, cluster
+        self._path, self._base_urls, self._k6_api, self._every_s, self._cluster = (
+            path,
+            base_urls,
+            k6_api,
+            every_s,
+            cluster,
+        )
         self._done = threading.Event()
 
     def stop(self) -> None:
@@ -144,4 +152,6 @@ def _has(item: dict[str, Any], selector: str) -> bool:
 
 def _is_ready(pod: dict[str, Any]) -> bool:
     conditions = pod["status"].get("conditions", [])
-    return "deletionTimestamp" not in pod["metadata"] and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return "deletionTimestamp" not in pod["metadata"] and any(
+        c["type"] == "Ready" and c["status"] == "True" for c in conditions
+    )

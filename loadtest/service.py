@@ -35,11 +35,18 @@ class Instance:
 
 
 @contextmanager
-def instance(replicas: int, strategy: str, logs: Path, database_url: str = "", more: Sequence[str] = ()) -> Iterator[Instance]:
+def instance(
+    replicas: int, strategy: str, logs: Path, database_url: str = "", more: Sequence[str] = ()
+) -> Iterator[Instance]:
     """Starts it, migrated and ready; stops it and removes its data afterwards. `more`: ENERGY_NAME=value settings."""
     with ExitStack() as stack:
         database_url = database_url or stack.enter_context(_postgres())
-        common = {**os.environ, "ENERGY_AUTH": "off", "ENERGY_DATABASE_URL": database_url, "ENERGY_WRITE_STRATEGY": strategy}
+        common = {
+            **os.environ,
+            "ENERGY_AUTH": "off",
+            "ENERGY_DATABASE_URL": database_url,
+            "ENERGY_WRITE_STRATEGY": strategy,
+        }
         common |= dict(pair.split("=", 1) for pair in more)
         subprocess.run([ENERGY, "migrate"], env=common, check=True, capture_output=True)
         urls, pids = [], []
@@ -47,7 +54,9 @@ def instance(replicas: int, strategy: str, logs: Path, database_url: str = "", m
             port = free_port()
             urls.append(f"http://127.0.0.1:{port}")
             log = stack.enter_context((logs / f"service-{n}.log").open("wb"))
-            process = subprocess.Popen([ENERGY, "serve"], env={**common, "ENERGY_PORT": str(port)}, stdout=log, stderr=log)
+            process = subprocess.Popen(
+                [ENERGY, "serve"], env={**common, "ENERGY_PORT": str(port)}, stdout=log, stderr=log
+            )
             stack.callback(_stop, process)
             pids.append(process.pid)
         for url in urls:
@@ -71,7 +80,7 @@ def wait_until_ready(url: str, timeout_s: float = START_TIMEOUT_S) -> None:
 @contextmanager
 def _postgres() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="energy-load-") as directory:
-        Path(directory).chmod(0o755)  # noqa: S103 - PostgreSQL runs as a user of its own when we are root
+        Path(directory).chmod(0o755)  # PostgreSQL runs as a user of its own when we are root
         server = EmbeddedPostgres(Path(directory) / "pg", options=("-c max_connections=300",))
         server.start()
         try:

@@ -92,5 +92,7 @@ def judge(claims: Claims, found: Stored | None) -> Verdict:
         lost=len(np.setdiff1d(claims.acknowledged, there, assume_unique=True)),
         duplicated=sum(found.rows_of.values()) - len(there),
         stored_though_refused=len(np.intersect1d(claims.refused, there, assume_unique=True)),
-        stored_unacknowledged=len(np.setdiff1d(there, np.concatenate([claims.acknowledged, claims.refused]), assume_unique=True)),
+        stored_unacknowledged=len(
+            np.setdiff1d(there, np.concatenate([claims.acknowledged, claims.refused]), assume_unique=True)
+        ),
     )

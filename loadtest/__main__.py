@@ -1,0 +1,93 @@
+"""`python -m loadtest`: fleet, run, report, seed-tests, compare, scale. Settings come from LOAD_* variables only."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from loadtest import compare, fleet, report, runner, service
+from loadtest.evidence import Evidence
+from loadtest.runner import Target, console
+from loadtest.sampler import Cluster
+from loadtest.settings import SCRIPTS, setting, unknown
+
+SCENARIOS = sorted(path.stem for path in SCRIPTS.glob("*.js") if path.stem not in ("lib", "headend"))
+EXIT = {"passed": 0, "failed": 1, "unknown": 2}
+
+
+def main() -> int:
+    """The exit code says what the report says: 0 passed, 1 failed, 2 nobody can tell."""
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtest", description="The load lab; settings are in docs/load.md."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run", help="one scenario, with a report").add_argument("scenario", choices=SCENARIOS)
+    commands.add_parser("report", help="make the report of a run's folder again").add_argument("folder", type=Path)
+    commands.add_parser("fleet", help="generate meters and readings").add_argument("folder", type=Path)
+    commands.add_parser("seed-tests", help="the task's four tests, one and five replicas")
+    commands.add_parser("compare", help="write strategies and databases side by side")
+    commands.add_parser("scale", help="throughput against replicas and batch sizes")
+    arguments = parser.parse_args()
+    if misspelt := unknown():
+        parser.error(f"no such setting: {', '.join(misspelt)} (the table is in docs/load.md)")
+    match arguments.command:
+        case "run":
+            return run(arguments.scenario)
+        case "report":
+            return show(arguments.folder)
+        case "fleet":
+            fleet.generate(fleet.plan_from_settings(), arguments.folder)
+        case "seed-tests":
+            console.print(f"report: {compare.seed_tests(runner.new_folder('seed-tests'))}")
+        case "compare":
+            console.print(f"report: {compare.strategies(runner.new_folder('compare'))}")
+        case "scale":
+            console.print(f"report: {compare.cost_of_scale(runner.new_folder('scale'))}")
+    return 0
+
+
+def run(scenario: str) -> int:
+    """Against LOAD_BASE_URLS, or an instance of our own."""
+    folder = runner.new_folder(scenario)
+    if urls := setting("LOAD_BASE_URLS"):
+        cluster = None
+        if namespace := setting("LOAD_NAMESPACE"):
+            cluster = Cluster(namespace, setting("LOAD_HPA"), setting("LOAD_POD_SELECTOR"))
+        bases = tuple(url.rstrip("/") for url in urls.split(","))
+        target = Target(bases, title_of(scenario), setting("LOAD_DATABASE_URL"), cluster, {"Service": ", ".join(bases)})
+        runner.run(scenario, target, folder)
+        return show(folder)
+    replicas, strategy = int(setting("LOAD_REPLICAS")), setting("LOAD_STRATEGY")
+    folder.mkdir(parents=True)
+    with service.instance(replicas, strategy, folder, setting("LOAD_DATABASE_URL")) as own:
+        facts = {"Replicas": str(replicas), "Write strategy": strategy, "Processes": ", ".join(map(str, own.pids))}
+        console.print(f"own instance: {', '.join(own.base_urls)} (processes {facts['Processes']})")
+        runner.run(scenario, Target(own.base_urls, title_of(scenario), own.database_url, facts=facts), folder)
+    return show(folder)
+
+
+def title_of(scenario: str) -> str:
+    """What a run is called in its report."""
+    rate, seconds = setting("LOAD_RATE"), setting("LOAD_DURATION_S")
+    titles = {
+        "peak": f"Peak: {int(rate):,} requests a second for {seconds} s",
+        "spike": f"Spike: {setting('LOAD_SPIKE_FACTOR')} times the peak of {int(rate):,} a second",
+        "month": "A billing month, squeezed",
+        "mixed": f"Mixed: {int(rate):,} writes and {setting('LOAD_READ_RATE')} history reads a second",
+        "soak": f"Soak: {int(rate):,} writes a second for {seconds} s",
+        "seed-tests": f"The task's test {setting('LOAD_TEST')}",
+    }
+    return titles.get(scenario, scenario)
+
+
+def show(folder: Path) -> int:
+    """Writes the report and says in a line what it says."""
+    page = report.write(folder)
+    outcome, why = Evidence(folder).judgement
+    console.print(f"[bold]{outcome}[/]: {why}\nreport: {page}")
+    return EXIT[outcome]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+# The load lab. Settings are LOAD_* variables; the table is in docs/load.md.
+LAB := $(BIN)/python -m loadtest
+FLEET ?= build/fleet
+
+.PHONY: load load-spike load-soak load-mixed load-month load-seed load-scale compare fleet fleet-import load-report lint-load
+load: $(VENV)/ready ## The task's peak for a minute, with a report (against LOAD_BASE_URLS, or an instance of its own)
+	@$(LAB) run peak
+
+load-spike: $(VENV)/ready ## Ten times the peak, and back: what is shed, what is lost
+	@$(LAB) run spike
+
+load-soak: $(VENV)/ready ## Writes and history reads for LOAD_DURATION_S (an hour unless said otherwise)
+	@LOAD_DURATION_S="$${LOAD_DURATION_S:-3600}" LOAD_RATE="$${LOAD_RATE:-200}" $(LAB) run soak
+
+load-mixed: $(VENV)/ready ## Writes at the peak beside history reads
+	@$(LAB) run mixed
+
+load-month: $(VENV)/ready $(FLEET)/k6.json ## A billing month squeezed into five minutes
+	@LOAD_DURATION_S="$${LOAD_DURATION_S:-310}" LOAD_FLEET_FILE="$${LOAD_FLEET_FILE:-$(FLEET)/k6.json}" $(LAB) run month
+
+load-seed: $(VENV)/ready ## The task's tests 1 to 4, against one replica and against five
+	@$(LAB) seed-tests
+
+load-scale: $(VENV)/ready ## Throughput against replicas (1, 2, 4) and batch sizes
+	@$(LAB) scale
+
+compare: $(VENV)/ready ## Write strategies and databases side by side; LOAD_COMPARE adds servers and databases by URL
+	@$(LAB) compare
+
+fleet: $(VENV)/ready ## Generate LOAD_METERS meters with their readings (CSV and k6 data) into build/fleet
+	@$(LAB) fleet $(FLEET)
+
+$(FLEET)/k6.json: | $(VENV)/ready
+	@$(LAB) fleet $(FLEET)
+
+fleet-import: $(VENV)/ready $(FLEET)/k6.json ## Import the generated fleet into ENERGY_DATABASE_URL
+	@$(BIN)/energy import meters $(FLEET)/meters.csv
+	@$(BIN)/energy import readings $(FLEET)/readings.csv
+
+load-report: $(VENV)/ready ## Make the report of RUN=build/load/... again, also of a run that died
+	@$(LAB) report $(RUN)
+
+lint: lint-load
+lint-load: $(VENV)/ready
+	@$(BIN)/mypy loadtest
