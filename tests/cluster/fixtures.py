@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator[Cluster]:
     """etcd, API server and controllers: any user, ten seconds. Pods are accepted and never run."""
-    _demand(FOR_CONTROL_PLANE)
+    demand(FOR_CONTROL_PLANE)
     with Cluster() as cluster:
         yield cluster
 
@@ -62,7 +62,7 @@ class NodeLevel:
         self._nodes = 0
 
     def cluster(self, nodes: int) -> Cluster:
-        _demand(FOR_NODES, root=True)
+        demand(FOR_NODES, root=True)
         if self._cluster is None or self._nodes != nodes:
             self.release()
             self._cluster, self._nodes = Cluster(nodes=nodes, wait_s=WAIT_FOR_OTHERS_S), nodes
@@ -104,7 +104,7 @@ def three_nodes(node_level: NodeLevel) -> Cluster:
 @pytest.fixture
 def no_nodes(node_level: NodeLevel) -> None:
     """Nobody's nodes are running: the test may start its own."""
-    _demand(FOR_NODES, root=True)
+    demand(FOR_NODES, root=True)
     node_level.release()
 
 
@@ -149,7 +149,7 @@ def _namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
-def _demand(programs: tuple[str, ...], *, root: bool = False) -> None:
+def demand(programs: tuple[str, ...], *, root: bool = False) -> None:
     """Skips with the way out, or fails when the cluster is required."""
     reasons = []
     if absent := missing(programs):

@@ -37,6 +37,7 @@ def pod_spec(main: Manifest, **more: object) -> Manifest:
     return {
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
         "terminationGracePeriodSeconds": 1,
+        "enableServiceLinks": False,  # a Service named energy would set ENERGY_PORT to an address
         "containers": [main],
         **more,
     }

@@ -90,8 +90,9 @@ class Node:
         settings.write_text(self._containerd_settings())
         (self._folder / "cni").mkdir(exist_ok=True)
         (self._folder / "cni" / "10-pods.conflist").write_text(json.dumps(self._pod_network()))
-        containerd = self._start("containerd", "containerd", f"--config={settings}")
         socket = self._folder / "containerd.sock"
+        socket.unlink(missing_ok=True)  # left by a killed containerd: it would look as if the new one listened
+        containerd = self._start("containerd", "containerd", f"--config={settings}")
         wait_until(lambda: socket.exists() or not containerd.alive(), "containerd listens")
         if not containerd.alive():
             raise RuntimeError(f"containerd of {self.name} ended:\n{containerd.last_words()}")
