@@ -1,6 +1,6 @@
-"""The service under test: as a thread of this process (fast, for the API's promises), or as the real program (for what only
-a process can show: signals, exit codes, its own output).
+"""The service under test, as a thread of this process or as the real program.
 
+The thread is fast and for the API's promises; the program is for what only a process can show: signals, exit codes, output.
 Both listen on a port that the system chose.
 """
 
@@ -143,8 +143,9 @@ class ServiceProcess:
             [PROGRAM, "serve", *arguments], env=environment(**given), stdout=self._log, stderr=subprocess.STDOUT
         )
         try:
-            greeting = until(self._greeting_or_end, "the greeting", START_TIMEOUT_S)
-            assert greeting is not True, f"it ended with {self.process.returncode}: {self.output}"
+            until(lambda: self._greeting() or self.process.poll() is not None, "the greeting", START_TIMEOUT_S)
+            greeting = self._greeting()
+            assert greeting is not None, f"it ended with {self.process.returncode}: {self.output}"
             self.address = (greeting[1], int(greeting[2]))
             if ready:
                 wait_until_ready(self)
@@ -157,8 +158,8 @@ class ServiceProcess:
         """Everything it has written so far."""
         return Path(self._log.name).read_text()
 
-    def _greeting_or_end(self) -> re.Match[str] | bool | None:
-        return _GREETING.search(self.output) or self.process.poll() is not None or None
+    def _greeting(self) -> re.Match[str] | None:
+        return _GREETING.search(self.output)
 
     def terminate(self) -> None:
         """SIGTERM, without waiting."""
@@ -171,7 +172,7 @@ class ServiceProcess:
         return self.process.wait(60)
 
     def kill(self) -> None:
-        """kill -9."""
+        """Ends it without asking (kill -9), if it still runs."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(60)

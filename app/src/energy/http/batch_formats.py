@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from collections.abc import Sequence
 
 import msgspec
@@ -33,41 +34,50 @@ def items_of(body: bytes, content_type: bytes | None, items_max: int) -> Sequenc
     kind = _KINDS.get((content_type or JSON).split(b";", 1)[0].strip().lower())
     if kind is None:
         raise Problem("unsupported_media_type", "Send application/json (an array), application/x-ndjson or text/csv.")
-    items = _json(body) if kind == JSON else _lines(body) if kind == NDJSON else _table(body, items_max)
+    shape = _json if kind == JSON else _lines if kind == NDJSON else _table
+    items = shape(body, items_max)
     if not items:
         raise Problem("invalid", "The batch is empty.")
-    if len(items) > items_max:
-        raise Problem("too_large", f"A batch may have at most {items_max} readings; this one has {len(items)}.")
+    _refuse_too_many(len(items), items_max)
     return items
 
 
-def _json(body: bytes) -> Sequence[Item]:
+def _refuse_too_many(items: int, items_max: int) -> None:
+    if items > items_max:
+        raise Problem("too_large", f"A batch may have at most {items_max} readings; this one has more.")
+
+
+def _json(body: bytes, items_max: int) -> Sequence[Item]:
     try:
         items = _decode_all(body)
     except (ValueError, RecursionError, OverflowError):
-        return _json_one_by_one(body)
+        return _json_one_by_one(body, items_max)
     if _may_repeat_keys(body, len(items)):
-        return _json_one_by_one(body)
+        return _json_one_by_one(body, items_max)
     return items
 
 
-def _json_one_by_one(body: bytes) -> Sequence[Item]:
+def _json_one_by_one(body: bytes, items_max: int) -> Sequence[Item]:
     try:
         raws = _decode_raw(body)
     except msgspec.ValidationError:
         raise Problem("invalid", "The batch has to be a JSON array of readings.") from None
     except (ValueError, RecursionError, OverflowError) as error:
         raise Problem("malformed", f"The body is not valid JSON: {str(error)[:200]}") from None
+    _refuse_too_many(len(raws), items_max)  # four million bad items fit into a body: they must not be looked at each
     return [_one(bytes(raw)) for raw in raws]
 
 
-def _lines(body: bytes) -> Sequence[Item]:
+def _lines(body: bytes, items_max: int) -> Sequence[Item]:
     try:
         items = _decode_lines(body)
     except (ValueError, RecursionError, OverflowError):
         items = None
     if items is None or _may_repeat_keys(body, len(items)):
-        return [_one(line) for line in body.splitlines() if line.strip()]
+        filled = (line for line in body.splitlines() if line.strip())
+        lines = list(itertools.islice(filled, items_max + 1))
+        _refuse_too_many(len(lines), items_max)
+        return [_one(line) for line in lines]
     return items
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from datetime import UTC, datetime
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -14,7 +15,7 @@ from energy.http.problems import Problem
 
 
 class _Place(msgspec.Struct, array_like=True):
-    read_at: datetime
+    read_at: Annotated[datetime, msgspec.Meta(tz=True)]
     reading_id: UUID
 
 
@@ -28,8 +29,6 @@ def place_of(cursor: str) -> tuple[datetime, UUID]:
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         place = msgspec.json.decode(raw, type=_Place)
-    except (binascii.Error, ValueError):
+        return place.read_at.astimezone(UTC), place.reading_id
+    except (binascii.Error, ValueError, OverflowError):
         raise Problem("bad_cursor", "Use `next_cursor` of the page before, unchanged.") from None
-    if place.read_at.tzinfo is None:
-        raise Problem("bad_cursor", "Use `next_cursor` of the page before, unchanged.")
-    return place.read_at.astimezone(UTC), place.reading_id

@@ -92,7 +92,10 @@ def refuse_repeated_keys(raw: bytes) -> None:
             raise Problem("malformed", f"The key {repeated[:40]!r} occurs more than once.")
         return found
 
-    json.loads(raw, object_pairs_hook=pairs)
+    try:
+        json.loads(raw, object_pairs_hook=pairs)
+    except (ValueError, RecursionError) as error:  # what the fast decoder skips: members nobody asked for
+        raise Problem("malformed", f"The body is not valid JSON: {_sentence(error)}") from None
 
 
 def value_text(value: float | str) -> str:

@@ -83,6 +83,10 @@ def limited_protocol(  # noqa: C901 - a class in a closure: uvicorn makes the ob
             if self._deadline is None:
                 self._deadline = self.loop.call_later(request_timeout_s, self._too_slow)
 
+        def on_url(self, url: bytes) -> None:
+            self._header_bytes += len(url)
+            super().on_url(url)
+
         def on_header(self, name: bytes, value: bytes) -> None:
             self._header_bytes += len(name) + len(value)
             super().on_header(name, value)
