@@ -2,8 +2,8 @@
 CLUSTER ?= local
 NODES ?= 1
 KIND_NAME := energy
-KIND_NODE := kindest/node:v1.34.3
-METRICS_SERVER := registry.k8s.io/metrics-server/metrics-server:v0.8.0
+KIND_NODE := kindest/node:v1.34.0
+METRICS_SERVER := https://github.com/kubernetes-sigs/metrics-server/releases/download/v0.8.0/components.yaml
 HARNESS = PYTHONPATH=tests $(BIN)/python -m cluster.harness
 
 # Which cluster `make install`, `make load-cluster` and `make e2e` speak to; the recipes that need one say $(ON_CLUSTER).
@@ -50,7 +50,9 @@ test-cluster: $(VENV)/ready ## The tests that need a Kubernetes: builds what is 
 .PHONY: kind-up
 kind-up: ## Start a kind cluster with three workers and metrics-server (needs Docker, kind and kubectl)
 	@kind create cluster --name $(KIND_NAME) --image $(KIND_NODE) --config kind-config.yaml
-	@kubectl --context kind-$(KIND_NAME) apply -f make/kind-metrics-server.yaml
+	@kubectl --context kind-$(KIND_NAME) apply -f $(METRICS_SERVER)
+	@kubectl --context kind-$(KIND_NAME) -n kube-system patch deployment metrics-server --type=json \
+	  -p '[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--kubelet-insecure-tls"}]'
 
 .PHONY: kind-down
 kind-down: ## End the kind cluster

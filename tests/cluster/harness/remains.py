@@ -5,7 +5,6 @@ sits in a cgroup that we made, or when it serves a containerd socket inside the 
 """
 
 import json
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -41,7 +40,7 @@ def remove(folder: Path) -> None:
         if entry["kind"] == "sysctl":
             Path(entry["value"]).write_text(entry["before"])
     _remove_log_links(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    _quietly("rm", "-rf", "--one-file-system", str(folder))  # never into a mount that didn't go away
 
 
 def end_containers(folder: Path, cgroup: str) -> None:
