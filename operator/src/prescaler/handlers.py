@@ -16,7 +16,7 @@ import kopf
 from prometheus_client import start_http_server
 
 from prescaler.clock import Clock, from_environment
-from prescaler.kube import REQUEST_TIMEOUT_S, Kube
+from prescaler.kube import REQUEST_TIMEOUT_S, Kube, credentials
 from prescaler.lease import LeaderLease
 from prescaler.loop import Loop
 from prescaler.objects import FINALIZER, GROUP, VERSION
@@ -77,6 +77,12 @@ async def begin(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
         timeout=FIRST_TURN_S,
         return_when=asyncio.FIRST_COMPLETED,
     )
+
+
+@kopf.on.login()
+def login(**_: Any) -> kopf.ConnectionInfo:
+    """The same credentials for watching and for acting."""
+    return credentials()
 
 
 @kopf.on.event(GROUP, VERSION, "billingwindows")

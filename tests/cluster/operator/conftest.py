@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib import resources
 from typing import Any
 
 import aiohttp
@@ -18,6 +19,7 @@ import pytest
 import yaml
 from aiohttp import web
 
+from cluster.fixtures import demand
 from cluster.harness import Cluster, RefusedError, wait_until
 from prescaler import kube as k
 from prescaler.clock import Clock
@@ -26,8 +28,6 @@ from prescaler.objects import GROUP, VERSION
 
 
 def crd() -> dict[str, Any]:
-    from importlib import resources  # noqa: PLC0415 - one use
-
     loaded: dict[str, Any] = yaml.safe_load(resources.files("prescaler").joinpath("crd.yaml").read_text())
     return loaded
 
@@ -47,9 +47,7 @@ def install_crd(cluster: Cluster) -> None:
 @pytest.fixture(scope="session")
 def api() -> Iterator[Cluster]:
     """An API server and nothing behind it."""
-    from cluster import fixtures  # noqa: PLC0415 - its skip logic
-
-    fixtures._demand(("etcd", "kube-apiserver", "kubectl"))
+    demand(("etcd", "kube-apiserver", "kubectl"))
     with Cluster(controllers=False) as cluster:
         install_crd(cluster)
         yield cluster
