@@ -1,0 +1,104 @@
+"""The chart on a node, from install to uninstall, on a PostgreSQL outside the cluster, with both Helms."""
+
+from pathlib import Path
+
+import pytest
+
+from cluster.chart.release import EXTERNAL, Release, load, new_database, stored
+from cluster.database import Database
+from cluster.harness import Cluster, wait_until
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def database_url(one_node: Cluster, one_node_namespace: str, pod_database: Database) -> str:
+    return new_database(one_node, one_node_namespace, pod_database.url)
+
+
+@pytest.mark.usefixtures("database_url")
+@pytest.mark.parametrize("helm", [4, 3])
+def test_install_test_upgrade_rollback_uninstall(
+    helm: int, one_node: Cluster, one_node_namespace: str, tmp_path: Path
+) -> None:
+    release = Release(one_node, one_node_namespace, tmp_path, EXTERNAL, helm=helm)
+    kubectl, here = one_node.kubectl, ("-n", one_node_namespace)
+    release.install()
+    release.helm("test", "energy")
+    key = release.key()
+
+    window = kubectl.wait_for(
+        "billingwindow",
+        "energy",
+        lambda bw: bw.get("status", {}).get("phase"),
+        "has a phase",
+        namespace=one_node_namespace,
+    )
+    assert window["status"]["phase"] != "Invalid"
+    kubectl("scale", "deployment/energy", "--replicas=3", *here)  # as an HPA does, through the scale subresource
+    kubectl(
+        "patch",
+        "hpa",
+        "energy",
+        *here,
+        "--field-manager=somebody",
+        "--type=merge",
+        "--patch",
+        '{"spec": {"minReplicas": 3}}',
+    )
+    before = release.names("jobs")
+
+    release.upgrade("--set=app.podAnnotations.changed=yes")
+    assert release.get("hpa", "energy")["spec"]["minReplicas"] == 3
+    assert release.get("deployment", "energy")["spec"]["replicas"] == 3
+    assert release.names("jobs") == before, "nothing that a Job runs has changed"
+    manifests = release.template("--set=app.podAnnotations.changed=yes")
+    kubectl("apply", "--server-side", "--force-conflicts", "--field-manager=argo", *here, "-f", "-", given=manifests)
+    assert release.get("hpa", "energy")["spec"]["minReplicas"] == 3
+    assert release.get("deployment", "energy")["spec"]["replicas"] == 3
+    assert release.key() == key, "a re-apply doesn't empty the Secret that a Job filled"
+
+    release.helm("rollback", "energy", "1", "--wait")
+    assert "annotations" not in release.get("deployment", "energy")["spec"]["template"]["metadata"]
+    assert release.key() == key
+
+    release.helm("uninstall", "energy", "--wait")
+    wait_until(lambda: not release.names("pods"), "the pods are gone", timeout_s=90)
+    kinds = kubectl("api-resources", "--namespaced", "--verbs=list", "-o", "name").split()
+    left = {
+        f"{kind}/{name}"
+        for kind in kinds
+        if "events" not in kind and "metrics" not in kind
+        for name in release.names(kind)
+    }
+    assert left == {"secrets/energy-bootstrap"}
+    assert not kubectl("get", "clusterrole,clusterrolebinding", "-l", "app.kubernetes.io/instance=energy", "-o", "name")
+    assert not kubectl("get", "billingwindows", *here, "-o", "name")
+    kubectl("get", "crd", "billingwindows.prescaler.energy-readings.dev")
+    kubectl("delete", "crd", "billingwindows.prescaler.energy-readings.dev")  # for the next test's release to own it
+
+
+def test_no_reading_is_lost_while_it_scales_rolls_and_loses_pods(
+    one_node: Cluster, one_node_namespace: str, database_url: str, tmp_path: Path
+) -> None:
+    scaling = {"autoscaling": {"cpuUtilization": 40}, "operator": {"enabled": False}}
+    release = Release(one_node, one_node_namespace, tmp_path, EXTERNAL, scaling)
+    release.install()
+    with load(release, tmp_path, rate=300, seconds=75) as running:
+        wait_until(lambda: len(release.ready_pods()) >= 2, "the HPA has scaled out", timeout_s=70, every_s=0.5)
+        release.upgrade("--set=app.podAnnotations.rolled=once")
+        for _ in range(2):
+            victim = release.ready_pods()[0]
+            one_node.kubectl("delete", "pod", victim, "-n", one_node_namespace, "--wait=false")
+            wait_until(
+                lambda gone=victim: len(pods := release.ready_pods()) >= 2 and gone not in pods,
+                "another pod has taken over", timeout_s=60, every_s=0.5,
+            )  # fmt: skip
+        assert running.running, "the faults came while the load was on"
+        counts = running.counts()
+    print(counts)  # noqa: T201 - the figures of the run, shown with -s or on failure
+    assert counts["gave_up"] == 0
+    assert counts["dropped_iterations"] == 0
+    assert counts["acked"] == counts["iterations"] > 0
+    assert stored(database_url) == (counts["acked"], counts["acked"])
+    release.helm("uninstall", "energy")

@@ -1,0 +1,16 @@
+"""Builds the CockroachDB stand-in's image on top of the service's (for its Python and its PostgreSQL driver)."""
+
+from pathlib import Path
+
+from cluster.harness import builder
+
+IMAGE = "cockroachdb-standin"
+
+
+def archive() -> Path:
+    """The image as an archive, built with whatever builds the product's images."""
+    made = builder.ARCHIVES / f"{IMAGE}.tar"
+    made.unlink(missing_ok=True)
+    build = builder._with_docker if builder._docker_works() else builder._with_buildah
+    build(f"{IMAGE}:{builder.TAG}", "tests/standin/Dockerfile", made)
+    return made
