@@ -18,7 +18,7 @@ from fault.checker import Row, Verdict, judge
 from fault.history import History, events_in
 from fault.load import Meters, client_session
 from support.postgres import TestServer, query
-from support.service import ServiceProcess
+from support.service import Running, ServiceProcess, wait_until_ready
 
 RATE_PER_S = 400.0
 LOAD_S = 0.9
@@ -49,7 +49,7 @@ class Machine:
         self.dsn, self.numbers = self.server.migrated(), itertools.count(1)
         self.history = self._running.enter_context(contextlib.closing(History(next(self._histories))))
         self.start_service()
-        self.service.wait_until_ready()
+        wait_until_ready(self.service)
 
     def start_service(self) -> None:
         """Starts the service, which need not find the database yet. The one before is dead."""
@@ -90,14 +90,14 @@ async def play(machine: Machine, fault: Fault | None, seed: int) -> Verdict:
                 await asyncio.sleep(chance.uniform(FAULT_FROM_S, FAULT_TO_S))  # the seeded moment, not a wait
                 machine.history.fired(fault.__name__)
                 both.create_task(fault(machine, chance))
-        await asyncio.to_thread(machine.service.wait_until_ready)
+        await asyncio.to_thread(wait_until_ready, machine.service)
         await meters.settle()
     assert meters.acknowledged, "nobody was told that anything is stored"
     machine.history.sync()
     return judge(events_in(machine.history.path), rows_of(machine.dsn))
 
 
-def base_url(service: ServiceProcess) -> str:
+def base_url(service: Running) -> str:
     """Where it listens: another port after each start."""
     host, port = service.address
     return f"http://{host}:{port}"

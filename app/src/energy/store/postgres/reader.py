@@ -6,6 +6,7 @@ lag, the primary when it is not, and the page says which (`read_from`).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -87,14 +88,21 @@ class PostgresReader:
             sql = statements.HISTORY_OF_DEVICE if of_device else statements.HISTORY_OF_ACCOUNT
         after_at, after_id = query.after or (None, None)
         whose = query.device_id if of_device else query.account_no
-        rows = await self._fetch(database, sql, whose, query.limit, query.from_, query.to, after_at, after_id)
+        # A replica has half of the time, so that the primary can still be asked within the request's.
+        timeout_s = self._timeout_s / 2 if read_from == "replica" else self._timeout_s
+        rows = await self._fetch(
+            database, sql, whose, query.limit, query.from_, query.to, after_at, after_id, timeout_s=timeout_s
+        )
         metrics.HISTORY_READS.labels(read_from).inc()
         return [stored_of(row) for row in rows]
 
-    async def _fetch(self, database: Database, sql: str, *arguments: object) -> list[asyncpg.Record]:
-        async with database.connection(self._timeout_s) as connection:
+    async def _fetch(
+        self, database: Database, sql: str, *arguments: object, timeout_s: float | None = None
+    ) -> list[asyncpg.Record]:
+        within_s = self._timeout_s if timeout_s is None else timeout_s
+        async with database.connection(within_s) as connection:
             with store_errors():
-                rows: list[asyncpg.Record] = await connection.fetch(sql, *arguments, timeout=self._timeout_s)
+                rows: list[asyncpg.Record] = await connection.fetch(sql, *arguments, timeout=within_s)
                 return rows
 
     async def _replica_is_fresh(self, replica: Database) -> bool:
@@ -102,9 +110,10 @@ class PostgresReader:
             return self._replica_fresh
         self._replica_checked = time.monotonic()
         try:
-            lag_s = float((await self._fetch(replica, statements.REPLICA_LAG))[0]["lag_s"])
-        except StoreError as error:
-            log.warning("the read replica does not answer: %s", error)
+            async with asyncio.timeout(LAG_CHECK_S):  # a replica that doesn't answer must not keep readers waiting
+                lag_s = float((await self._fetch(replica, statements.REPLICA_LAG))[0]["lag_s"])
+        except (StoreError, TimeoutError) as error:
+            log.warning("the read replica does not answer: %s", str(error) or "not in time")
             lag_s = float("inf")
         metrics.REPLICA_LAG_SECONDS.set(lag_s)
         self._replica_fresh = lag_s <= self._lag_max_s
