@@ -6,11 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from loadtest import compare, fleet, report, runner, service
+from loadtest import compare, fleet, incluster, report, runner, service
 from loadtest.evidence import Evidence
 from loadtest.runner import Target, console
 from loadtest.sampler import Cluster
-from loadtest.settings import SCRIPTS, setting, unknown
+from loadtest.settings import SCRIPTS, changed, setting, unknown
 
 SCENARIOS = sorted(path.stem for path in SCRIPTS.glob("*.js") if path.stem not in ("lib", "headend"))
 EXIT = {"passed": 0, "failed": 1, "unknown": 2}
@@ -23,6 +23,7 @@ def main() -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="one scenario, with a report").add_argument("scenario", choices=SCENARIOS)
+    commands.add_parser("run-in-cluster", help="the same, with k6 as a Job").add_argument("scenario", choices=SCENARIOS)
     commands.add_parser("report", help="make the report of a run's folder again").add_argument("folder", type=Path)
     commands.add_parser("fleet", help="generate meters and readings").add_argument("folder", type=Path)
     commands.add_parser("seed-tests", help="the task's four tests, one and five replicas")
@@ -34,6 +35,8 @@ def main() -> int:
     match arguments.command:
         case "run":
             return run(arguments.scenario)
+        case "run-in-cluster":
+            return run_in_cluster(arguments.scenario)
         case "report":
             return show(arguments.folder)
         case "fleet":
@@ -64,6 +67,16 @@ def run(scenario: str) -> int:
         facts = {"Replicas": str(replicas), "Write strategy": strategy, "Processes": ", ".join(map(str, own.pids))}
         console.print(f"own instance: {', '.join(own.base_urls)} (processes {facts['Processes']})")
         runner.run(scenario, Target(own.base_urls, title_of(scenario), own.database_url, facts=facts), folder)
+    return show(folder)
+
+
+def run_in_cluster(scenario: str) -> int:
+    """The chart's k6 Job in LOAD_NAMESPACE sends; the lab watches from here."""
+    cluster = Cluster(setting("LOAD_NAMESPACE"), setting("LOAD_HPA"), setting("LOAD_POD_SELECTOR"))
+    facts = {"Generator": "a Job in the cluster", "Namespace": cluster.namespace}
+    target = Target((), title_of(scenario), setting("LOAD_DATABASE_URL"), cluster, facts)
+    settings = {name: value for name, value in changed().items() if name in incluster.FOR_THE_JOB}
+    folder = runner.run(scenario, target, runner.new_folder(scenario), settings, drive=incluster.drive)
     return show(folder)
 
 

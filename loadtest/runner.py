@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,9 @@ LEAST_LOAD_TO_NOTE = 0.5
 console = Console(stderr=True, highlight=False)
 
 
+Drive = Callable[[str, "Target", Path, dict[str, str], str, str], int]
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """What is loaded. Without a database nothing can be said about losses. `title` is for the report."""
@@ -43,7 +47,14 @@ class Target:
     facts: dict[str, str] = field(default_factory=dict)
 
 
-def run(scenario: str, target: Target, folder: Path, settings: dict[str, str] | None = None, note: str = "") -> Path:
+def run(
+    scenario: str,
+    target: Target,
+    folder: Path,
+    settings: dict[str, str] | None = None,
+    note: str = "",
+    drive: Drive | None = None,
+) -> Path:
     """Runs `k6/<scenario>.js` and leaves everything it saw in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     run_id = secrets.token_hex(4)
@@ -59,7 +70,7 @@ def run(scenario: str, target: Target, folder: Path, settings: dict[str, str] | 
         folder / "samples.jsonl", target.base_urls, k6_api, float(setting("LOAD_SAMPLE_S")), target.cluster
     )
     sampler.start()
-    code = _k6(scenario, target, folder, settings or {}, run_id, k6_api)
+    code = (drive or drive_here)(scenario, target, folder, settings or {}, run_id, k6_api)
     sampler.stop()
     about |= {"ended_ms": round(time.time() * 1000), "k6_exit": code}
     _write(folder / "run.json", about)
@@ -67,7 +78,8 @@ def run(scenario: str, target: Target, folder: Path, settings: dict[str, str] | 
     return folder
 
 
-def _k6(scenario: str, target: Target, folder: Path, settings: dict[str, str], run_id: str, api: str) -> int:
+def drive_here(scenario: str, target: Target, folder: Path, settings: dict[str, str], run_id: str, api: str) -> int:
+    """k6 as a process on this machine; returns its exit code."""
     environment = os.environ | settings | {
         "LOAD_BASE_URLS": ",".join(target.base_urls), "LOAD_RUN": run_id, "LOAD_LEDGER": "on",
         "LOAD_SUMMARY_FILE": str((folder / "k6.json").resolve()), "K6_NO_USAGE_REPORT": "true",

@@ -135,7 +135,7 @@ def look_at_cluster(cluster: Cluster) -> dict[str, Any]:
     for item in (_attempt(lambda: _kubectl(cluster, "billingwindows")) or {"items": []})["items"]:
         if item["spec"]["targetRef"]["name"] == cluster.hpa:
             status = item.get("status", {})
-            seen["planned_min"], seen["phase"] = status.get("desiredMinReplicas"), status.get("phase")
+            seen["planned_min"], seen["phase"] = status.get("minReplicas"), status.get("phase")
     return seen
 
 

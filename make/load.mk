@@ -40,6 +40,14 @@ fleet-import: $(VENV)/ready $(FLEET)/k6.json ## Import the generated fleet into 
 load-report: $(VENV)/ready ## Make the report of RUN=build/load/... again, also of a run that died
 	@$(LAB) report $(RUN)
 
+SCRIPT ?= peak.js
+.PHONY: load-cluster load-story
+load-cluster: $(VENV)/ready ## k6 as a Job in the cluster, with a report: SCRIPT=peak.js, LOAD_NAMESPACE, LOAD_DATABASE_URL
+	@$(ON_CLUSTER) LOAD_NAMESPACE="$${LOAD_NAMESPACE:-energy}" $(LAB) run-in-cluster $(basename $(SCRIPT))
+
+load-story: $(VENV)/ready ## The whole month on the test cluster: fleet, operator, rush, killed pods, one report
+	@$(BIN)/pytest -q -s -m "cluster and slow" tests/cluster/load
+
 lint: lint-load
 lint-load: $(VENV)/ready
 	@$(BIN)/mypy loadtest

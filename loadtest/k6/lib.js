@@ -43,12 +43,13 @@ export const COMMON = {
   discardResponseBodies: true,
   insecureSkipTLSVerify: setting('LOAD_TLS_INSECURE') === 'true',
   summaryTrendStats: ['min', 'med', 'p(95)', 'p(99)', 'max'],
+  noVUConnectionReuse: setting('LOAD_REUSE_CONNECTIONS') === 'false',
   userAgent: 'energy-load-lab',
 };
 
 // If an iteration was dropped the generator was the limit, and the run says nothing about the service.
 export const GENERATOR_KEPT_UP = { dropped_iterations: ['count==0'] };
-export const NOTHING_FAILED = { failed: ['rate==0'] };
+export const NOTHING_FAILED = { failed: [`rate<=${number('LOAD_FAILED_MAX')}`] };
 
 export function openLoop(rate, durationS, extra) {
   return {
@@ -146,7 +147,9 @@ export function summarize(data) {
     }
   }
   const out = { stdout: `${lines.join('\n')}\n` };
-  if (setting('LOAD_SUMMARY_FILE')) out[setting('LOAD_SUMMARY_FILE')] = JSON.stringify(data);
+  const file = setting('LOAD_SUMMARY_FILE');
+  if (file === 'stdout') out.stdout += `\nsummary ${JSON.stringify(data)}\n`;
+  else if (file) out[file] = JSON.stringify(data);
   return out;
 }
 
