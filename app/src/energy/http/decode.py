@@ -105,7 +105,7 @@ def value_text(value: float | str) -> str:
     number = Decimal(value if isinstance(value, str) else repr(value))
     if not 0 <= number <= VALUE_MAX:
         raise Problem("invalid", f"`value` has to be between 0 and {VALUE_MAX}.")
-    text = f"{number:.3f}"
+    text = f"{abs(number):.3f}"  # JSON has a -0.0
     if Decimal(text) != number:
         raise Problem("invalid", "`value` can have at most three decimal places.")
     return text

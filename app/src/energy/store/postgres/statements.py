@@ -17,9 +17,10 @@ WITH input AS (
               string_to_array($7::text, ','), string_to_array($8::text, ','), string_to_array($9::text, ','))
        WITH ORDINALITY AS t (device_id, reading_id, register, value, read_at, received_at, source, ask, supersedes, ord)
 ), known AS (
-  SELECT i.*, m.digits, m.multiplier, m.removed_at, m.device_id IS NOT NULL AS matched,
+  SELECT i.*, m.digits, m.multiplier, m.removed_at,
+         coalesce(m.installed_at - '1 microsecond'::interval, '-infinity'::timestamptz) AS not_before, m.device_id IS NOT NULL AS matched,
          i.read_at AT TIME ZONE coalesce(a.time_zone, $10::text) AS local_at,
-         lag(i.value) OVER earlier AS sibling_value, lag(i.read_at) OVER earlier AS sibling_at,
+         last_value(i.value) OVER earlier AS sibling_value, last_value(i.read_at) OVER earlier AS sibling_at,
          p.value AS stored_value, p.read_at AS stored_at
   FROM input i
   LEFT JOIN meters m ON m.device_id = i.device_id
@@ -31,12 +32,13 @@ WITH input AS (
       AND r.status <> 'superseded' AND r.reading_id IS DISTINCT FROM i.supersedes
     ORDER BY r.read_at DESC LIMIT 1
   ) p ON true
-  WINDOW earlier AS (PARTITION BY i.device_id, i.register ORDER BY i.read_at, i.reading_id)
+  WINDOW earlier AS (PARTITION BY i.device_id, i.register ORDER BY i.read_at
+                     RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW EXCLUDE GROUP)
 ), compared AS (
   SELECT k.*,
-         CASE WHEN sibling_at > coalesce(stored_at, '-infinity'::timestamptz) THEN sibling_value ELSE stored_value END
+         CASE WHEN sibling_at > coalesce(stored_at, not_before) THEN sibling_value ELSE stored_value END
            AS previous_value,
-         CASE WHEN sibling_at > coalesce(stored_at, '-infinity'::timestamptz) THEN sibling_at ELSE stored_at END
+         CASE WHEN sibling_at > coalesce(stored_at, not_before) THEN sibling_at ELSE stored_at END
            AS previous_at,
          date_trunc('month', local_at) AS month, extract(day FROM local_at)::int AS day,
          extract(day FROM date_trunc('month', local_at) + '1 month'::interval - '1 day'::interval)::int AS last_day
