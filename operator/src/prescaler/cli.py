@@ -15,7 +15,7 @@ import click
 
 from prescaler import __version__, render
 from prescaler.clock import from_environment
-from prescaler.kube import Kube, KubeError
+from prescaler.kube import Kube, KubeError, NoCredentialsError
 from prescaler.localtime import day_of_month
 from prescaler.spec import InvalidSpecError, load
 
@@ -26,7 +26,7 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except (InvalidSpecError, KubeError, OSError) as error:
+        except (InvalidSpecError, KubeError, NoCredentialsError, OSError) as error:
             raise click.ClickException(str(error)) from error
 
 

@@ -56,6 +56,10 @@ class KubeError(Exception):
         self.retry_after_s = retry_after_s
 
 
+class NoCredentialsError(Exception):
+    """Nothing tells which cluster it is; trying again would not help."""
+
+
 class _Status(msgspec.Struct):
     message: str = ""
 
@@ -74,7 +78,7 @@ def credentials() -> kopf.ConnectionInfo:
     settings = kopf.OperatorSettings()
     found = kopf.login_with_service_account(settings=settings) or kopf.login_with_kubeconfig(settings=settings)
     if found is None:
-        raise KubeError(0, "no credentials: run inside a cluster, or name a kubeconfig in KUBECONFIG")
+        raise NoCredentialsError("no credentials: run inside a cluster, or name a kubeconfig in KUBECONFIG")
     return found
 
 

@@ -19,7 +19,9 @@ LEADER = Gauge("prescaler_leader", "1 while this replica holds the Lease and act
 CLOCK_OFFSET = Gauge("prescaler_clock_offset_seconds", "How far a rehearsal clock is ahead; 0 in production")
 REQUESTS = Counter("prescaler_api_requests", "Requests to the API server", ["verb", "resource", "code"])
 ERRORS = Counter("prescaler_reconcile_errors", "BillingWindows that a pass could not finish", ["reason"])
-DRIFT = Counter("prescaler_drift_corrected", "Times somebody else's minimum was replaced", ["namespace", "name"])
+DRIFT = Counter(
+    "prescaler_drift_corrected", "Times somebody else's minimum was replaced", ["window_namespace", "window"]
+)
 
 WINDOWS = Gauge("prescaler_billing_windows", "BillingWindows seen in the last pass")
 
@@ -44,7 +46,7 @@ class _PerObject(Collector):
 
     def collect(self) -> Iterator[Metric]:
         def gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
-            return GaugeMetricFamily(f"prescaler_{name}", text, labels=["namespace", "name", *labels])
+            return GaugeMetricFamily(f"prescaler_{name}", text, labels=["window_namespace", "window", *labels])
 
         desired = gauge("desired_min_replicas", "The minimum that the plan asks for")
         applied = gauge("applied_min_replicas", "The minimum that the HPA has")
@@ -74,4 +76,4 @@ show = _objects.figures.__setitem__
 def forget(key: tuple[str, str]) -> None:
     """An object that is gone must not stay on dashboards."""
     _objects.figures.pop(key, None)
-    DRIFT.remove_by_labels({"namespace": key[0], "name": key[1]})
+    DRIFT.remove_by_labels({"window_namespace": key[0], "window": key[1]})
