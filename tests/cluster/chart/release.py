@@ -144,7 +144,7 @@ export default function () {
   const body = JSON.stringify({ device_id: "00000000-0000-4000-8000-" + n, reading_id: "10ad10ad-0000-4000-8000-" + n,
                                 register: "T0", value: "12.5" });
   for (let attempt = 0; attempt < 30; attempt++) {
-    const status = http.post(__ENV.URL + "/v1/readings", body, { headers: HEADERS, timeout: "15s" }).status;
+    const status = http.post(__ENV.URL + "/v1/readings", body, { headers: HEADERS, timeout: "5s" }).status;
     if (status === 201 || status === 200) { acked.add(1); return; }
     retried.add(1);
     sleep(0.2 + Math.random());
