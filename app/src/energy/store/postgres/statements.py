@@ -88,7 +88,7 @@ FROM judged j LEFT JOIN readings r ON r.device_id = j.device_id AND r.reading_id
 """What became of the rows that APPEND did not insert: they were there already, or a person should look at them."""
 
 SUPERSEDE = """
-UPDATE readings SET status = 'superseded' WHERE device_id = $1 AND reading_id = $2
+UPDATE readings SET status = 'superseded' WHERE device_id = $1 AND reading_id = $2 AND status <> 'superseded'
 """
 
 _COLUMNS = "r.device_id, r.reading_id, r.register, r.value, r.read_at, r.received_at, r.period, r.source, r.status, r.flags, r.supersedes"

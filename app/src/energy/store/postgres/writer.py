@@ -18,7 +18,7 @@ from energy.domain.reading import NEEDS_CONFIRMATION, Committed, Conflicting, Do
 from energy.store.postgres import statements
 from energy.store.postgres.database import Database, store_errors
 from energy.store.postgres.rows import columns_of, flags_of, policy_arguments, previous_of, stored_of, type_of_record
-from energy.store.protocol import Interrupted, NotAll
+from energy.store.protocol import Interrupted, NotAll, Poisoned
 
 Id = tuple[UUID, UUID]
 
@@ -47,13 +47,30 @@ class PostgresWriter:
     async def _append_and_supersede(
         self, connection: asyncpg.Connection, batch: Sequence[Reading], arguments: Sequence[object], timeout_s: float
     ) -> list[Outcome]:
+        corrections = [reading for reading in batch if reading.supersedes]
+        done_before = {
+            (r.device_id, r.reading_id)
+            for r in corrections
+            if await connection.fetchrow(statements.FIND, r.device_id, r.reading_id, timeout=timeout_s)
+        }
         outcomes = await _append(connection, batch, arguments, timeout_s)
         if self._atomic and not all(isinstance(outcome, Committed) for outcome in outcomes):
             raise NotAll(outcomes)
-        for reading, outcome in zip(batch, outcomes, strict=True):
-            if reading.supersedes and isinstance(outcome, Committed) and not outcome.replayed:
-                await connection.execute(statements.SUPERSEDE, reading.device_id, reading.supersedes, timeout=timeout_s)
+        outcome_of = dict(zip([(r.device_id, r.reading_id) for r in batch], outcomes, strict=True))
+        for reading in corrections:
+            key = (reading.device_id, reading.reading_id)
+            if key not in done_before and isinstance(outcome_of[key], Committed):
+                await _supersede(connection, reading, timeout_s)
         return outcomes
+
+
+async def _supersede(connection: asyncpg.Connection, correction: Reading, timeout_s: float) -> None:
+    """Of two corrections at once only the first may stand: the second finds nothing left to supersede."""
+    done = await connection.execute(
+        statements.SUPERSEDE, correction.device_id, correction.supersedes, timeout=timeout_s
+    )
+    if done != "UPDATE 1":
+        raise Poisoned("the reading has been corrected already")
 
 
 async def _append(
