@@ -52,15 +52,15 @@ def test_install_test_upgrade_rollback_uninstall(
     assert release.get("hpa", "energy")["spec"]["minReplicas"] == 3
     assert release.get("deployment", "energy")["spec"]["replicas"] == 3
     assert release.names("jobs") == before, "nothing that a Job runs has changed"
-    manifests = release.template("--set=app.podAnnotations.changed=yes")
+    release.helm("rollback", "energy", "1", "--wait")
+    assert "annotations" not in release.get("deployment", "energy")["spec"]["template"]["metadata"]
+    assert release.key() == key
+
+    manifests = release.template()
     kubectl("apply", "--server-side", "--force-conflicts", "--field-manager=argo", *here, "-f", "-", given=manifests)
     assert release.get("hpa", "energy")["spec"]["minReplicas"] == 3
     assert release.get("deployment", "energy")["spec"]["replicas"] == 3
     assert release.key() == key, "a re-apply doesn't empty the Secret that a Job filled"
-
-    release.helm("rollback", "energy", "1", "--wait")
-    assert "annotations" not in release.get("deployment", "energy")["spec"]["template"]["metadata"]
-    assert release.key() == key
 
     release.helm("uninstall", "energy", "--wait")
     wait_until(lambda: not release.names("pods"), "the pods are gone", timeout_s=90)
