@@ -45,7 +45,7 @@ cluster-images: images ## Build both images and put them into the nodes
 test-cluster: $(VENV)/ready ## The tests that need a Kubernetes: builds what is missing, then runs them (root for the nodes)
 	@SECONDS=0; $(HARNESS) tools; echo "tools: $$SECONDS s"; \
 	  from=$$SECONDS; $(HARNESS) images; echo "images: $$((SECONDS - from)) s"; \
-	  from=$$SECONDS; $(BIN)/pytest -q -m cluster --durations=15 $(PYTEST_FLAGS); echo "cluster tests: $$((SECONDS - from)) s"
+	  from=$$SECONDS; $(BIN)/pytest -q -rfE -m "cluster and not slow" --durations=15 $(PYTEST_FLAGS); echo "cluster tests: $$((SECONDS - from)) s"
 
 .PHONY: kind-up
 kind-up: ## Start a kind cluster with three workers and metrics-server (needs Docker, kind and kubectl)
