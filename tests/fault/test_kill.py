@@ -8,12 +8,12 @@ from fault import rounds
 from fault.rounds import Fault, Machine
 
 ROUNDS: list[tuple[int, Fault]] = [
-    *((seed, rounds.service_killed) for seed in range(100, 105)),
-    *((seed, rounds.postgres_killed) for seed in range(200, 205)),
-    *((seed, rounds.postgres_killed_for_long) for seed in range(300, 302)),
+    *((seed, rounds.service_killed) for seed in range(100, 104)),
+    *((seed, rounds.postgres_killed) for seed in range(200, 206)),
+    *((seed, rounds.postgres_killed_for_long) for seed in range(300, 301)),
     *((seed, rounds.postmaster_killed) for seed in range(400, 403)),
-    *((seed, rounds.backend_killed) for seed in range(500, 505)),
-    *((seed, rounds.both_killed) for seed in range(600, 602)),
+    *((seed, rounds.backend_killed) for seed in range(500, 506)),
+    *((seed, rounds.both_killed) for seed in range(600, 601)),
 ]
 
 

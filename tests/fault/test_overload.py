@@ -84,7 +84,7 @@ async def test_a_shed_request_is_told_when_to_come_back(start_service: StartServ
     assert len(waits) > 1, "clients that were refused together come back together"
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 async def test_sigterm_in_the_middle_of_load_answers_everything_it_stores(
     start_process: StartProcess, database: str, history: History, seed: int
 ) -> None:
@@ -107,7 +107,7 @@ def test_sigterm_without_a_database_ends_within_the_deadline(
     start_process: StartProcess, database: str, postgres: TestServer
 ) -> None:
     with Proxy(postgres.postgres.data_dir) as proxy:
-        service = start_process(database_url=proxy.dsn(database), request_timeout_s=2, database_connect_timeout_s=1)
+        service = start_process(database_url=proxy.dsn(database), request_timeout_s=1, database_connect_timeout_s=1)
         proxy.refuse()
         service.terminate()
         assert service.process.wait(10) == 0

@@ -16,11 +16,12 @@ def database_dsn(settings: Settings) -> Iterator[str]:
         yield settings.database_url.get_secret_value()
         return
     server = EmbeddedPostgres(settings.data_dir)
-    started = server.start()
+    server.start()
     try:
-        yield server.dsn
+        with server.kept_running():
+            yield server.dsn
     finally:
-        if started:
+        if server.started:
             server.stop()
 
 

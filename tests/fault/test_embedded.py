@@ -1,0 +1,56 @@
+"""The service and its own PostgreSQL on one machine, with nobody else to look after them."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from energy.store.embedded import EmbeddedPostgres
+from fault import killing
+from support.service import ServiceProcess, client_of
+from support.waiting import until
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    home = Path(tempfile.mkdtemp(prefix="energy-test-home-"))  # where the database's own user may enter
+    home.chmod(0o755)
+    yield home / "data"
+    shutil.rmtree(home)
+
+
+def test_a_service_whose_own_postgres_was_killed_brings_it_back(data_dir: Path) -> None:
+    with ServiceProcess(data_dir=data_dir, request_timeout_s=1) as service, client_of(service) as client:
+        device, postgres = str(uuid4()), EmbeddedPostgres(data_dir)
+        assert send(client, device, 1) == 201
+        killing.kill_all_of(postgres)
+        until(lambda: send(client, device, 2) == 201, "the database to be back")
+        assert values(client, device) >= {1.0, 2.0}
+        assert service.stop() == 0
+        assert not (data_dir / "postmaster.pid").exists(), "what it has started again, it also stops"
+
+
+def test_a_killed_service_finds_its_readings_and_its_postgres_again(data_dir: Path) -> None:
+    device = str(uuid4())
+    with ServiceProcess(data_dir=data_dir) as service, client_of(service) as client:
+        assert send(client, device, 1) == 201
+        killing.kill_service(service)
+        with ServiceProcess(data_dir=data_dir) as after, client_of(after) as client_after:
+            assert values(client_after, device) == {1.0}
+            assert after.stop() == 0
+    EmbeddedPostgres(data_dir).stop()
+
+
+def send(client: httpx.Client, device: str, value: int) -> int:
+    return client.post("/v1/values", json={"device_id": device, "value": value}).status_code
+
+
+def values(client: httpx.Client, device: str) -> set[float]:
+    items = client.get(f"/v1/devices/{device}/readings").json()["items"]
+    return {float(item["value"]) for item in items}
