@@ -6,3 +6,27 @@ render: $(VENV)/ready ## Write k8s/ and the chart's README and copied files from
 .PHONY: test-chart
 test-chart: $(VENV)/ready ## The chart: lint, schemas, refusals, drift, and a real API server
 	@$(BIN)/pytest -q -m "cluster or not cluster" tests/chart
+
+# `make install`: with ENERGY_DATABASE_URL on that database (as pods reach it), otherwise on one CockroachDB node (kind, which can pull it).
+HELM = $(shell PYTHONPATH=tests $(BIN)/python -c 'from cluster.harness.binaries import program; print(program("helm-v4"))')
+ON_DATABASE = $(if $(ENERGY_DATABASE_URL),--set cockroachdb.enabled=false --set database.external.existingSecret=energy-database,)
+IN_ENERGY = --namespace energy
+
+.PHONY: install
+install: $(VENV)/ready ## Install the chart with the images of this checkout (CLUSTER=local needs ENERGY_DATABASE_URL)
+	@test "$(CLUSTER)" = kind -o -n "$(ENERGY_DATABASE_URL)" || { echo "energy: this cluster can't pull CockroachDB." \
+	  "Name a database that its pods reach in ENERGY_DATABASE_URL, or use CLUSTER=kind." >&2; exit 1; }
+	@$(MAKE) --no-print-directory $(IMAGES_IN)
+	@$(ON_CLUSTER) kubectl create namespace energy --dry-run=client -o yaml | kubectl apply -f - >/dev/null; \
+	  test -z "$(ENERGY_DATABASE_URL)" || kubectl create secret generic energy-database $(IN_ENERGY) \
+	    --from-literal=url="$(ENERGY_DATABASE_URL)" --dry-run=client -o yaml | kubectl apply -f - >/dev/null; \
+	  $(HELM) upgrade --install energy helm/energy $(IN_ENERGY) --wait --timeout 10m --values helm/energy/ci/single-node-values.yaml \
+	    --set app.image.tag=dev --set operator.image.tag=dev --set service.type=NodePort --set service.nodePort=30080 $(ON_DATABASE) $(HELM_FLAGS)
+
+.PHONY: uninstall
+uninstall: ## Take the release away again
+	@$(ON_CLUSTER) $(HELM) uninstall energy $(IN_ENERGY) --wait
+
+.PHONY: e2e
+e2e: ## `helm test` on the installed release: a reading goes in and comes out again
+	@$(ON_CLUSTER) $(HELM) test energy $(IN_ENERGY)

@@ -1,5 +1,7 @@
 """The chart on a node, from install to uninstall, on a PostgreSQL outside the cluster, with both Helms."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,11 @@ from cluster.database import Database
 from cluster.harness import Cluster, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+
+CRD = "billingwindows.prescaler.energy-readings.dev"
+ROOT = Path(__file__).parents[3]
+MINIMUM = '{"spec": {"minReplicas": 3}}'
 
 
 @pytest.fixture
@@ -36,16 +43,7 @@ def test_install_test_upgrade_rollback_uninstall(
     )
     assert window["status"]["phase"] != "Invalid"
     kubectl("scale", "deployment/energy", "--replicas=3", *here)  # as an HPA does, through the scale subresource
-    kubectl(
-        "patch",
-        "hpa",
-        "energy",
-        *here,
-        "--field-manager=somebody",
-        "--type=merge",
-        "--patch",
-        '{"spec": {"minReplicas": 3}}',
-    )
+    kubectl("patch", "hpa", "energy", *here, "--field-manager=prescaler", "--type=merge", "--patch", MINIMUM)
     before = release.names("jobs")
 
     release.upgrade("--set=app.podAnnotations.changed=yes")
@@ -74,8 +72,38 @@ def test_install_test_upgrade_rollback_uninstall(
     assert left == {"secrets/energy-bootstrap"}
     assert not kubectl("get", "clusterrole,clusterrolebinding", "-l", "app.kubernetes.io/instance=energy", "-o", "name")
     assert not kubectl("get", "billingwindows", *here, "-o", "name")
-    kubectl("get", "crd", "billingwindows.prescaler.energy-readings.dev")
-    kubectl("delete", "crd", "billingwindows.prescaler.energy-readings.dev")  # for the next test's release to own it
+    kubectl("get", "crd", CRD)
+    kubectl("delete", "crd", CRD)  # for the next test's release to own it
+
+
+@pytest.mark.usefixtures("database_url")
+def test_the_chart_of_the_previous_commit_can_be_upgraded(
+    one_node: Cluster, one_node_namespace: str, tmp_path: Path
+) -> None:
+    release = Release(one_node, one_node_namespace, tmp_path, EXTERNAL)
+    release.install(chart=previous_chart(tmp_path))
+    key = release.key()
+    release.upgrade()
+    assert release.key() == key
+    release.helm("test", "energy")
+    release.helm("uninstall", "energy", "--wait")
+    one_node.kubectl("delete", "crd", CRD)
+
+
+def previous_chart(folder: Path) -> Path:
+    """The chart as it was before the last commit that changed it, or as it is where history is cut off."""
+    commits = git("log", "-2", "--format=%H", "--", "helm/energy").split()
+    (folder / "chart.tar").write_bytes(
+        subprocess.run(
+            ["git", "-C", ROOT, "archive", commits[-1], "helm/energy"], check=True, capture_output=True
+        ).stdout
+    )
+    shutil.unpack_archive(folder / "chart.tar", folder)
+    return folder / "helm" / "energy"
+
+
+def git(*words: str) -> str:
+    return subprocess.run(["git", "-C", ROOT, *words], check=True, capture_output=True, text=True).stdout
 
 
 def test_no_reading_is_lost_while_it_scales_rolls_and_loses_pods(
