@@ -293,5 +293,6 @@ def scale(rows: Sequence[dict[str, Any]]) -> Figure:
             axis.set_title(title, loc="left", fontsize=11, fontweight="bold")
             axis.yaxis.set_major_formatter(EngFormatter(sep=""))
             axis.set_ylabel("committed readings a second")
+            axis.margins(y=0.12)
             axis.grid(axis="x", visible=False)
     return figure

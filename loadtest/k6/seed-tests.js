@@ -22,7 +22,7 @@ export const options = {
   scenarios: {
     bursts: {
       executor: 'constant-arrival-rate', rate: 1, timeUnit: '1s', duration: `${seconds}s`, preAllocatedVUs: seconds,
-      maxVUs: seconds, gracefulStop: '60s',
+      maxVUs: seconds + 1, gracefulStop: '60s',
     },
   },
   thresholds: { ...GENERATOR_KEPT_UP, answers_201: [`count==${burst * seconds}`] },
