@@ -6,7 +6,6 @@ and health go by the real clock.
 """
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -38,7 +37,8 @@ class Clock:
         if not self.offset:
             return None
         direction = "ahead of" if self.offset > timedelta(0) else "behind"
-        return f"REHEARSAL: the operator's clock is {abs(self.offset)} {direction} the real one"
+        rounded = timedelta(seconds=round(abs(self.offset).total_seconds()))
+        return f"REHEARSAL: the operator's clock is {rounded} {direction} the real one"
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Clock:
@@ -46,11 +46,11 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Clock:
     if offset and start:
         raise InvalidSpecError(f"{OFFSET_VARIABLE} and {START_VARIABLE} are both set; keep one")
     if offset:
-        match = re.fullmatch(r"([+-]?)(\w+)", offset)
-        if match is None:
-            raise InvalidSpecError(f"{OFFSET_VARIABLE}: `{offset}` is not like 22d4h or -30m")
-        length = timedelta(seconds=seconds(match[2]))
-        return Clock(-length if match[1] == "-" else length)
+        try:
+            length = timedelta(seconds=seconds(offset.lstrip("+-")))
+        except InvalidSpecError as error:
+            raise InvalidSpecError(f"{OFFSET_VARIABLE}: {error}") from error
+        return Clock(-length if offset.startswith("-") else length)
     clock = Clock()
     if start:
         try:

@@ -169,7 +169,7 @@ class Reconciler:
     async def _event(self, window: BillingWindow, notice: Notice, rehearsal: str | None) -> None:
         """By the real clock, like everybody's events."""
         now, (namespace, name) = timestamp(datetime.now(UTC)), window.key
-        message = f"[{rehearsal}] {notice.message}" if rehearsal else notice.message
+        message = f"[REHEARSAL] {notice.message}" if rehearsal else notice.message
         log.info("%s/%s: %s: %s", namespace, name, notice.reason, message)
         await self.kube.create(
             EVENTS,

@@ -162,7 +162,7 @@ def notices(previous: dict[str, Any], new: dict[str, Any]) -> Iterator[Notice]:
         elif bad is not None and bad == was.get("status"):
             yield Notice("Normal", f"{kind}Again" if bad == "False" else f"{kind}Over", condition["message"])
         elif kind == "PreScaled" and condition["status"] == "True":
-            yield Notice("Normal", "PreScaled", condition["message"])
+            yield Notice("Normal", "PodsReady", condition["message"])
     if new.get("phase") in OPEN and previous.get("phase") not in OPEN and conditions["PreScaled"]["status"] == "False":
         yield Notice("Warning", "NotReadyAtStart", f"the window opens with {conditions['PreScaled']['message']}")
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from cluster.harness import Cluster
 from cluster.operator.conftest import BW, END, HPA, INSIDE, LEAD, QUIET, SPEC, Rig
 from prescaler.objects import FINALIZER
 
@@ -249,3 +250,53 @@ async def test_a_rehearsal_is_shown_loudly(rig: Rig):
     assert (await rig.status())["clock"].startswith("REHEARSAL")
     assert (await rig.condition("Rehearsal"))[0] == "True"
     assert all("REHEARSAL" in message for _, _, message in await rig.events())
+
+
+WINDOW = SPEC["windows"][0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        pytest.param({"windows": [{**WINDOW, "toDay": 32}]}, "should be less than or equal to 31", id="day 32"),
+        pytest.param({"windows": [{**WINDOW, "minReplicas": 1}]}, "can't lower it", id="below the baseline"),
+        pytest.param({"windows": [{**WINDOW, "minReplicas": None}]}, "in exactly one way", id="no demand"),
+        pytest.param(
+            {"windows": [{**WINDOW, "demand": {"requestsPerSecond": 9, "requestsPerSecondPerPod": 3}}]},
+            "in exactly one way",
+            id="two kinds of demand",
+        ),
+        pytest.param(
+            {"windows": [{**WINDOW, "toDay": 15, "endTime": "00:00"}]}, "later than its startTime", id="empty"
+        ),
+        pytest.param({"maxReplicasPolicy": "Raise"}, "needs maxReplicasCeiling", id="raise to where"),
+        pytest.param(
+            {"maxReplicasPolicy": "Raise", "maxReplicasCeiling": 5}, "above maxReplicasCeiling", id="above the ceiling"
+        ),
+        pytest.param({"leadTime": "soon"}, "should match", id="no duration"),
+        pytest.param({"exceptions": [{"date": "2027-01-26", "action": "Extend"}]}, "until goes with", id="until when"),
+        pytest.param(
+            {"exceptions": [{"date": "2027-01-26", "action": "Extend", "until": "2027-01-20"}]},
+            "until is before date",
+            id="until before",
+        ),
+        pytest.param({"capacity": {"databaseConnectionsMax": 9}}, "go together", id="half a budget"),
+        pytest.param({"timeZones": []}, "at least 1", id="no zone"),
+    ],
+)
+async def test_the_api_server_refuses_nonsense_in_words_people_understand(
+    rig: Rig, changes: dict[str, Any], words: str
+):
+    with pytest.raises(AssertionError, match=words):
+        await rig.window(**changes)
+
+
+async def test_explain_and_printer_columns_are_useful(api: Cluster, rig: Rig):
+    await rig.hpa()
+    await rig.window()
+    await rig.tick(LEAD)
+    listed = api.kubectl("get", "bw", "-n", rig.namespace).splitlines()
+    assert listed[0].split() == ["NAME", "HPA", "PHASE", "MIN", "READY", "NEXT", "AGE"]
+    assert listed[1].split()[:4] == ["volga", "energy", "PreScaled", "8"]
+    assert "clock" not in listed[1]
+    assert "the whole target is asked for" in api.kubectl("explain", "bw.spec.leadTime")

@@ -70,7 +70,7 @@ async def test_pods_get_ready_and_the_history_says_so(prepared: Rig):
         "readyAtStart": "8 of 8",
         "peakReplicas": 11,
     }
-    assert ("Normal", "PreScaled") in [e[:2] for e in await rig.events()]
+    assert ("Normal", "PodsReady") in [e[:2] for e in await rig.events()]
 
 
 async def test_a_late_operator_says_when_it_saw_the_window_open(prepared: Rig):

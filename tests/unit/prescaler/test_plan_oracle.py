@@ -96,7 +96,7 @@ def agree(schedule: Schedule, start: datetime) -> None:
         assert (state.phase in OPEN) == oracle.is_open(minute), start + timedelta(minutes=minute)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(cases())
 def test_the_plan_is_what_the_wall_clock_says(case: tuple[Schedule, datetime]):
     agree(*case)
@@ -104,7 +104,7 @@ def test_the_plan_is_what_the_wall_clock_says(case: tuple[Schedule, datetime]):
 
 def test_short_and_long_months_of_nine_years_are_what_the_wall_clock_says(volga: Schedule):
     for year in range(2024, 2033):
-        for month in (2,) if year % 4 else (2, 12):
+        for month in (12,) if year % 2 else (2,):
             agree(volga, datetime(year, month, 10, tzinfo=UTC))
 
 
