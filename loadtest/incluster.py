@@ -24,7 +24,7 @@ FOR_THE_JOB = {
 
 def drive(scenario: str, _target: Target, folder: Path, settings: dict[str, str], run_id: str, _api: str) -> int:
     """Installs the Job, follows its log until it ends; returns 0, or 99 when k6 said that a threshold was missed."""
-    namespace, release = setting("LOAD_NAMESPACE"), setting("LOAD_HPA")
+    namespace, release = setting("LOAD_NAMESPACE"), setting("LOAD_RELEASE")
     values = {
         "load": {
             "enabled": True,
