@@ -7,6 +7,8 @@ Both listen on a port that the system chose.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import os
 import re
 import signal
@@ -15,12 +17,15 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
+from unittest import mock
 
 import httpx
 
+from energy.cli.main import main
 from energy.cli.serve import _config, _listening, _loop_factory, _Server
 from energy.service import Service
 from energy.settings import Settings
@@ -47,15 +52,15 @@ def client_of(service: Running, **options: Any) -> httpx.Client:
     return httpx.Client(base_url=f"http://{host}:{port}", timeout=30.0, **options)
 
 
-def wait_until_ready(service: Running, timeout_s: float = START_TIMEOUT_S) -> None:
-    """Returns when /readyz says so."""
+def wait_until_ready(service: Running, probe: str = "/readyz") -> None:
+    """Returns when the probe says so."""
     with client_of(service) as client:
-        until(lambda: _readiness(client) == 200, "readiness", timeout_s)
+        until(lambda: _probed(client, probe) == 200, probe, START_TIMEOUT_S)
 
 
-def _readiness(client: httpx.Client) -> int:
+def _probed(client: httpx.Client, probe: str) -> int:
     try:
-        return client.get("/readyz").status_code
+        return client.get(probe).status_code
     except httpx.TransportError:
         return 0
 
@@ -120,17 +125,39 @@ def environment(**settings: Any) -> dict[str, str]:
     return {**inherited, "COLUMNS": "200", "NO_COLOR": "1", **given}
 
 
-def energy(*arguments: str, cwd: Path | None = None, **settings: Any) -> subprocess.CompletedProcess[str]:
-    """Runs `energy …` to its end and returns what it printed."""
-    return subprocess.run(
-        [PROGRAM, *arguments],
-        env=environment(**settings),
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a command printed and how it ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def energy(*arguments: str, **settings: Any) -> Run:
+    """Runs `energy …` to its end inside this process, which saves its start-up; what it raises is a stack trace to a person."""
+    out, err = io.StringIO(), io.StringIO()
+    code: object = 0
+    with (
+        mock.patch.dict(os.environ, environment(**settings), clear=True),
+        mock.patch.object(sys, "argv", ["energy", *arguments]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    assert isinstance(code, int)
+    return Run(code, out.getvalue(), err.getvalue())
+
+
+def program(*arguments: str, **settings: Any) -> Run:
+    """The same as a process of its own."""
+    run = subprocess.run(
+        [PROGRAM, *arguments], env=environment(**settings), capture_output=True, text=True, timeout=90, check=False
     )
+    return Run(run.returncode, run.stdout, run.stderr)
 
 
 class ServiceProcess:
@@ -147,8 +174,7 @@ class ServiceProcess:
             greeting = self._greeting()
             assert greeting is not None, f"it ended with {self.process.returncode}: {self.output}"
             self.address = (greeting[1], int(greeting[2]))
-            if ready:
-                wait_until_ready(self)
+            wait_until_ready(self, "/readyz" if ready else "/livez")
         except BaseException:
             self.kill()
             raise

@@ -171,7 +171,7 @@ class Service:
                 "/v1/readings/batch", committer, self._committer(atomic=True), authenticator, bindings,
                 IntakeLimits(settings.batch_body_bytes_max, settings.retry_after_s),
                 BatchLimits(settings.batch_items_max, settings.batch_requests_max, settings.request_timeout_s),
-                utc_now, clock, lambda: self.draining, Busy(asyncio.Semaphore(settings.bulk_lanes)),
+                utc_now, clock, lambda: self.queue.refusal() == "draining", Busy(asyncio.Semaphore(settings.bulk_lanes)),
             ),
         ]  # fmt: skip
         reads = ReadingSide(

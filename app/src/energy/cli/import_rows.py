@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Protocol
 from uuid import UUID
@@ -125,8 +125,8 @@ def _multiplier(text: str) -> str:
         number = Decimal(text)
     except InvalidOperation:
         number = Decimal(-1)
-    if not number.is_finite() or not 0 < number < 1_000_000:  # noqa: PLR2004 - numeric(9,3)
-        raise ValueError("multiplier has to be above 0 and below 1000000")
+    if not number.is_finite() or not Decimal("0.001") <= number <= Decimal("999999.999"):
+        raise ValueError("multiplier has to be between 0.001 and 999999.999")
     return f"{number:.3f}"
 
 
@@ -134,9 +134,9 @@ def _time(name: str, text: str) -> str:
     if not text:
         return ""
     at = datetime.fromisoformat(text)
-    if at.tzinfo is None and "T" in text:
+    if at.tzinfo is None and ":" in text:
         raise ValueError(f"{name} needs a UTC offset")
-    return text if at.tzinfo else f"{text}T00:00:00+00:00"
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).isoformat()
 
 
 class ReadingImporter:

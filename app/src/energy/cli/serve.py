@@ -29,6 +29,7 @@ from energy.settings import AuthMode, Settings
 from energy.store import migrations
 from energy.store.postgres.database import Database, Dialect, UnsafeDatabase
 from energy.store.postgres.keys import PostgresKeys
+from energy.store.protocol import Unavailable
 from energy.tracing import traced
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ def serve(
     with database_dsn(settings) as dsn, _listening(settings) as listener:
         if migrates_at_start(settings):
             asyncio.run(_migrate(settings, dsn))
+        else:
+            asyncio.run(_refuse_unsafe(settings, dsn))
         _greet(settings, listener)
         code = _run(settings, dsn, listener) if settings.workers == 1 else _run_many(settings, dsn, listener)
     sys.exit(code)
@@ -79,9 +82,27 @@ async def _migrate(settings: Settings, dsn: str) -> str:
         await database.close()
 
 
+async def _refuse_unsafe(settings: Settings, dsn: str) -> None:
+    """Raises `UnsafeDatabase` before anything listens. A database that is not there yet is looked at when it comes."""
+    from energy.service import database_of  # noqa: PLC0415 - as in _migrate
+
+    database = database_of(settings, dsn)
+    try:
+        await database.connect()
+    except UnsafeDatabase:
+        raise
+    except Unavailable as error:
+        log.info("the database is not there yet: %s", error)
+    finally:
+        await database.close()
+
+
 async def _bootstrap(settings: Settings, database: Database) -> None:
     assert settings.bootstrap_admin_key is not None  # noqa: S101 - the caller's condition
-    _, key = key_from_token(settings.bootstrap_admin_key.get_secret_value(), frozenset({"admin"}), None, None, None)
+    try:
+        _, key = key_from_token(settings.bootstrap_admin_key.get_secret_value(), frozenset({"admin"}), None, None, None)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}", param_hint="ENERGY_BOOTSTRAP_ADMIN_KEY") from None
     made = await PostgresKeys(database, settings.database_connect_timeout_s).create(key, "bootstrap")
     log.info("the bootstrap admin key %s %s", key.key_id, "was made" if made else "is there already")
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from energy.cli.databases import database_dsn
-from energy.cli.import_rows import Importer, MeterImporter, ReadingImporter
+from energy.cli.import_rows import BadFile, Importer, MeterImporter, ReadingImporter
 from energy.ingest.committer import Committer
 from energy.service import database_of, policy_of, utc_now
 from energy.settings import Settings
@@ -105,6 +105,11 @@ async def _import(settings: Settings, dsn: str, kind: Kind, file: Path, target: 
                     writer.writerows([*line[: len(header)], reason] for line, reason in refusals)
                     stored, bad = stored + len(lines) - len(refusals), bad + len(refusals)
                     show(os.lseek(source.fileno(), 0, os.SEEK_CUR))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadFile(
+            f"{file} cannot be read behind the {stored + bad} lines that were: {error}. It has to be a CSV in UTF-8. "
+            "Mend it and import it again: nothing is stored twice."
+        ) from error
     finally:
         await database.close()
     return stored, bad, loop.time() - started

@@ -1,0 +1,130 @@
+"""The real program: how it starts, what it refuses, how it ends."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from energy.store import migrations
+from support.fixtures import StartProcess
+from support.postgres import TestServer, query
+from support.samples import reading
+from support.service import ServiceProcess, ServiceThread, client_of, energy, program
+from support.waiting import until
+
+
+def test_sigterm_drains_and_everything_acknowledged_is_there(start_process: StartProcess, postgres: TestServer):
+    dsn = postgres.migrated()
+    service = start_process(database_url=dsn)
+    acknowledged: set[UUID] = set()
+    stopping = threading.Event()
+
+    def send_until_refused() -> None:
+        with client_of(service) as client:
+            while not stopping.is_set():
+                device = uuid4()
+                try:
+                    answer = client.post("/v1/values", json={"device_id": str(device), "value": 1})
+                except httpx.TransportError:
+                    return
+                if answer.status_code == 201:
+                    acknowledged.add(device)
+
+    threads = [threading.Thread(target=send_until_refused) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(acknowledged) > 200, "two hundred answers")
+    code = service.stop()
+    stopping.set()
+    for thread in threads:
+        thread.join()
+    assert code == 0, service.output
+    stored = {row["device_id"] for row in query(dsn, "SELECT device_id FROM readings")}
+    assert acknowledged <= stored
+    assert "Traceback" not in service.output
+
+
+def test_while_draining_it_is_not_ready_and_still_serves(start_process: StartProcess):
+    service = start_process(drain_delay_s=30)
+    with client_of(service) as client:
+        service.terminate()
+        until(lambda: client.get("/readyz").status_code == 503, "readiness to end")
+        assert client.get("/readyz").json()["detail"] == "stopping"
+        assert client.post("/v1/values", json={"device_id": str(uuid4()), "value": 1}).status_code == 201
+        assert client.post("/v1/readings/batch", json=[reading()]).status_code == 200
+        assert client.get("/livez").status_code == 200
+    service.terminate()  # a second signal skips the delay
+    assert service.process.wait(30) == 0, service.output
+
+
+def test_several_workers_share_a_port_and_their_metrics(start_process: StartProcess):
+    service = start_process("--workers", "2")
+    for _ in range(20):  # connections are spread by the kernel
+        with client_of(service) as client:
+            assert client.post("/v1/values", json={"device_id": str(uuid4()), "value": 1}).status_code == 201
+    with client_of(service) as client:
+        page = client.get("/metrics").text
+    assert 'energy_requests_total{route="/v1/values",status="201"} 20.0' in page
+    assert service.stop() == 0, service.output
+
+
+def test_without_a_schema_it_lives_and_is_not_ready(start_process: StartProcess, postgres: TestServer):
+    dsn = postgres.empty()
+    service = start_process(database_url=dsn, ready=False, request_timeout_s=0.5)
+    with client_of(service) as client:
+        answer = client.get("/readyz")
+        assert answer.status_code == 503
+        assert "energy migrate" in answer.json()["detail"]
+        refused = client.post("/v1/values", json={"device_id": str(uuid4()), "value": 1})
+        assert (refused.status_code, "retry-after" in refused.headers) == (503, True)
+        assert energy("migrate", database_url=dsn).returncode == 0
+        until(lambda: client.get("/readyz").status_code == 200, "readiness after the migration")
+
+
+def test_two_migrations_at_once_both_succeed(postgres: TestServer):
+    dsn = postgres.empty()
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda _: program("migrate", database_url=dsn), range(2)))
+    assert [run.returncode for run in runs] == [0, 0], [run.stderr for run in runs]
+    assert query(dsn, "SELECT version_num FROM alembic_version")[0]["version_num"] == migrations.head()
+
+
+def test_a_database_that_may_lose_what_it_acknowledged_is_refused():
+    server = TestServer("-c", "fsync=off", "-c", "synchronous_commit=off")
+    try:
+        dsn = server.migrated()
+        refused = energy("serve", database_url=dsn, auth="off", port=0)
+        assert refused.returncode == 1, refused.stderr
+        assert "`fsync` and `synchronous_commit` is off" in refused.stderr
+        assert "ENERGY_ALLOW_UNSAFE_DATABASE=true" in refused.stderr
+        with ServiceThread(dsn, allow_unsafe_database=True) as allowed, client_of(allowed) as client:
+            assert client.get("/readyz").status_code == 200
+    finally:
+        server.close()
+
+
+def test_a_database_that_is_not_there_yet_is_waited_for(start_process: StartProcess, tmp_path: Path):
+    service = start_process(
+        database_url=f"postgresql://x@/x?host={tmp_path}", ready=False, database_connect_timeout_s=0.5
+    )
+    with client_of(service) as client:
+        assert client.get("/readyz").status_code == 503
+    assert service.stop() == 0, service.output
+
+
+def test_the_first_start_makes_its_own_database_and_the_second_finds_it(tmp_path_factory: pytest.TempPathFactory):
+    home = tmp_path_factory.mktemp("data")
+    for rows in (1, 2):
+        with ServiceProcess(data_dir=home / "pg") as service, client_of(service) as client:
+            assert "its own PostgreSQL" in service.output
+            body = {"device_id": "6f1c7d9e-7d5e-4c55-9d0b-000000000001", "value": 0}
+            assert client.post("/v1/values", json=body).status_code == 201
+            history = client.get(f"/v1/devices/{body['device_id']}/readings").json()["items"]
+            assert len(history) == rows
+            assert service.stop() == 0, service.output
+    assert not (home / "pg" / "postmaster.pid").exists()
