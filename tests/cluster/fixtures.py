@@ -25,6 +25,7 @@ REQUIRED = os.environ.get("ENERGY_REQUIRE_CLUSTER") == "1"
 WAIT_FOR_OTHERS_S = 600.0  # a node level is one at a time on a machine
 FOR_CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
 FOR_NODES = (*FOR_CONTROL_PLANE, "kube-scheduler", "kubelet", "kube-proxy", "coredns", "metrics-server", "pause")
+LEVELS = ("one_node", "no_nodes", "three_nodes")
 RESTRICTED = {
     "pod-security.kubernetes.io/enforce": "restricted",
     "pod-security.kubernetes.io/enforce-version": "latest",
@@ -32,6 +33,7 @@ RESTRICTED = {
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=_level)
     asked_for = REQUIRED or re.search(r"(?<!not )\bcluster\b", config.option.markexpr or "")
     if asked_for:
         return
@@ -39,6 +41,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("cluster"):
             item.add_marker(skip)
+
+
+def _level(item: pytest.Item) -> int:
+    """Tests of one level run together: a change of level starts a cluster anew, which takes a minute."""
+    wanted = set(getattr(item, "fixturenames", ()))
+    return next((rank for rank, level in enumerate(LEVELS) if level in wanted), -1)
 
 
 @pytest.fixture(scope="session")
