@@ -1,0 +1,133 @@
+"""Every reading gets an outcome, whatever the database does meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy.domain.reading import Committed, Conflicting, Reading, Undecided, Unstorable
+from energy.ingest.committer import Committer
+from energy.store.protocol import Interrupted, NotAll, Poisoned, Unavailable
+from unit.energy.fakes import Clock, ToldStore, a_reading
+
+SOON = 110.0
+
+
+def committer(store: ToldStore, clock: Clock | None = None, *, atomic: bool = False) -> Committer:
+    clock = clock or Clock()
+    return Committer(store, clock, clock.sleep, atomic=atomic)
+
+
+@given(size=st.integers(1, 60), bad=st.sets(st.integers(0, 59)))
+async def test_poison_rows_fail_alone(size: int, bad: set[int]):
+    readings = [a_reading() for _ in range(size)]
+    poison = {readings[index].reading_id for index in bad if index < size}
+    store = ToldStore(poison=lambda reading: reading.reading_id in poison)
+    outcomes = await committer(store).commit(readings, SOON)
+    for reading, outcome in zip(readings, outcomes, strict=True):
+        assert isinstance(outcome, Unstorable if reading.reading_id in poison else Committed)
+    assert {reading_id for _, reading_id in store.stored} == {r.reading_id for r in readings} - poison
+
+
+async def test_one_poison_row_of_a_thousand_costs_few_statements():
+    readings = [a_reading() for _ in range(1000)]
+    store = ToldStore(poison=lambda reading: reading is readings[537])
+    await committer(store).commit(readings, SOON)
+    assert len(store.batches) <= 2 * 10 + 1
+
+
+async def test_an_interrupted_batch_is_sent_again_as_it_was():
+    readings = [a_reading() for _ in range(5)]
+    store = ToldStore(Interrupted("40001"), Interrupted("connection lost"), Unavailable("no connection"))
+    outcomes = await committer(store).commit(readings, SOON)
+    assert all(isinstance(outcome, Committed) for outcome in outcomes)
+    assert len(store.batches) == 4
+    assert all(batch == store.batches[0] for batch in store.batches)
+
+
+async def test_batches_are_sorted_by_key_so_that_two_cannot_deadlock():
+    readings = [a_reading() for _ in range(50)]
+    store = ToldStore()
+    await committer(store).commit(readings, SOON)
+    keys = [(r.device_id, r.reading_id) for r in store.batches[0]]
+    assert keys == sorted(keys)
+
+
+@pytest.mark.parametrize(
+    ("faults", "maybe_stored"),
+    [([Unavailable("")], False), ([Interrupted("")], True), ([Interrupted(""), Unavailable("")], True)],
+    ids=["never reached the database", "reached it", "reached it once"],
+)
+async def test_at_the_deadline_an_unknown_outcome_is_told_as_such(faults: list[Exception], *, maybe_stored: bool):
+    clock = Clock()
+    store = ToldStore(*faults, *[Unavailable("")] * 1000)
+    outcomes = await committer(store, clock).commit([a_reading(), a_reading()], SOON)
+    assert outcomes == [Undecided(maybe_stored=maybe_stored)] * 2
+    assert SOON <= clock.now <= SOON + 0.01
+
+
+async def test_retries_wait_longer_and_longer_and_not_in_step():
+    pauses: list[list[float]] = []
+    for _ in range(2):
+        clock, waits = Clock(), []
+
+        async def sleep(seconds: float, clock: Clock = clock, waits: list[float] = waits) -> None:
+            waits.append(seconds)
+            await clock.sleep(seconds)
+
+        await Committer(ToldStore(*[Interrupted("")] * 8), clock, sleep).commit([a_reading()], SOON)
+        pauses.append(waits)
+    assert pauses[0][-1] > 5 * pauses[0][0]
+    assert pauses[0] != pauses[1]
+
+
+async def test_a_poison_row_in_an_interrupted_batch_is_still_found():
+    readings = [a_reading() for _ in range(4)]
+    store = ToldStore(Interrupted(""), poison=lambda reading: reading is readings[2])
+    outcomes = await committer(store).commit(readings, SOON)
+    assert [isinstance(outcome, Committed) for outcome in outcomes] == [True, True, False, True]
+
+
+async def test_duplicates_in_a_batch_are_one_row_and_the_second_a_replay():
+    one = a_reading()
+    store = ToldStore()
+    outcomes = await committer(store).commit([one, replace(one), a_reading()], SOON)
+    assert [outcome.replayed for outcome in outcomes if isinstance(outcome, Committed)] == [False, True, False]
+    assert len(store.batches[0]) == 2
+
+
+async def test_of_two_contents_under_one_id_the_first_wins():
+    device, reading_id = uuid4(), uuid4()
+    first = a_reading("1.000", device=device, reading_id=reading_id)
+    second = a_reading("2.000", device=device, reading_id=reading_id)
+    store = ToldStore()
+    outcomes = await committer(store).commit([first, second], SOON)
+    assert isinstance(outcomes[0], Committed)
+    assert isinstance(outcomes[1], Conflicting)
+    assert [r.value for r in store.stored.values()] == ["1.000"]
+
+
+async def test_an_atomic_batch_is_never_halved():
+    readings: list[Reading] = [a_reading() for _ in range(8)]
+    store = ToldStore(poison=lambda reading: reading is readings[3])
+    with pytest.raises(NotAll):
+        await committer(store, atomic=True).commit(readings, SOON)
+    assert (len(store.batches), store.stored) == (1, {})
+
+
+async def test_an_atomic_batch_with_two_contents_under_one_id_is_not_sent():
+    device, reading_id = uuid4(), uuid4()
+    store = ToldStore()
+    readings = [a_reading(value, device=device, reading_id=reading_id) for value in ("1.000", "2.000")]
+    with pytest.raises(NotAll):
+        await committer(store, atomic=True).commit(readings, SOON)
+    assert store.batches == []
+
+
+async def test_the_reason_of_the_database_is_kept():
+    outcomes = await committer(ToldStore(Poisoned("value out of range"))).commit([a_reading()], SOON)
+    assert outcomes == [Unstorable("value out of range")]

@@ -1,0 +1,125 @@
+"""Natural batching, bounds, draining; and a defect costs a batch, never a lane."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from energy.domain.reading import Committed, Outcome
+from energy.ingest.committer import Committer
+from energy.ingest.queue import IngestQueue, Overloaded, QueueLimits
+from unit.energy.fakes import Clock, ToldStore, a_reading
+
+
+def a_queue(store: ToldStore, clock: Clock | None = None, **limits: float) -> IngestQueue:
+    clock = clock or Clock()
+    queue = IngestQueue(Committer(store, clock, clock.sleep), QueueLimits(**limits), clock)  # type: ignore[arg-type]  # counts are whole
+    queue.start()
+    return queue
+
+
+async def held(store: ToldStore, queue: IngestQueue) -> asyncio.Future[Outcome]:
+    """The first reading is being written and stays there until the gate opens."""
+    store.gate = asyncio.Event()
+    first = queue.submit(a_reading())
+    await store.begun.wait()
+    return first
+
+
+async def test_what_waits_while_a_lane_writes_is_the_next_batch():
+    store = ToldStore()
+    queue = a_queue(store, lanes=1)
+    first = await held(store, queue)
+    rest = [queue.submit(a_reading()) for _ in range(7)]
+    assert store.gate
+    store.gate.set()
+    outcomes = await asyncio.gather(first, *rest)
+    assert [len(batch) for batch in store.batches] == [1, 7]
+    assert all(isinstance(outcome, Committed) for outcome in outcomes)
+    await queue.drain()
+
+
+async def test_a_batch_has_at_most_its_limit():
+    store = ToldStore()
+    queue = a_queue(store, lanes=1, batch_rows_max=3)
+    await asyncio.gather(*[queue.submit(a_reading()) for _ in range(8)])
+    assert [len(batch) for batch in store.batches] == [3, 3, 2]
+    await queue.drain()
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 5])
+async def test_there_are_never_more_writes_at_once_than_lanes(lanes: int):
+    store = ToldStore()
+    queue = a_queue(store, lanes=lanes, batch_rows_max=1)
+    await asyncio.gather(*[queue.submit(a_reading()) for _ in range(50)])
+    assert store.writing_max <= lanes
+    await queue.drain()
+
+
+async def test_more_than_may_wait_is_refused_before_any_work():
+    store = ToldStore()
+    queue = a_queue(store, lanes=1, rows_max=2)
+    first = await held(store, queue)
+    waiting = [queue.submit(a_reading()) for _ in range(2)]
+    with pytest.raises(Overloaded) as refused:
+        queue.submit(a_reading())
+    assert refused.value.reason == "queue_full"
+    assert store.gate
+    store.gate.set()
+    await asyncio.gather(first, *waiting)
+    assert len(store.stored) == 3
+    assert queue.refusal() is None
+    await queue.drain()
+
+
+async def test_when_the_oldest_waits_too_long_nothing_new_is_taken():
+    store, clock = ToldStore(), Clock()
+    queue = a_queue(store, clock, lanes=1, age_max_s=2.0)
+    first = await held(store, queue)
+    second = queue.submit(a_reading())
+    clock.now += 2.1
+    assert (queue.rows, round(queue.age_s, 1), queue.refusal()) == (1, 2.1, "queue_old")
+    with pytest.raises(Overloaded):
+        queue.submit(a_reading())
+    assert store.gate
+    store.gate.set()
+    await asyncio.gather(first, second)
+    assert queue.refusal() is None
+    await queue.drain()
+
+
+async def test_draining_settles_what_waits_and_takes_nothing_new():
+    store = ToldStore()
+    queue = a_queue(store, lanes=2, batch_rows_max=2)
+    waiting = [queue.submit(a_reading()) for _ in range(9)]
+    drained = asyncio.create_task(queue.drain())
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded) as refused:
+        queue.submit(a_reading())
+    assert refused.value.reason == "draining"
+    await drained
+    assert all(future.done() for future in waiting)
+    assert len(store.stored) == 9
+
+
+async def test_a_defect_costs_its_batch_an_error_and_not_the_lane():
+    store = ToldStore(RuntimeError("our own defect"))
+    queue = a_queue(store, lanes=1)
+    with pytest.raises(RuntimeError, match="our own defect"):
+        await queue.submit(a_reading())
+    assert isinstance(await queue.submit(a_reading()), Committed)
+    await queue.drain()
+
+
+async def test_a_client_that_hung_up_does_not_disturb_the_others():
+    store = ToldStore()
+    queue = a_queue(store, lanes=1)
+    first = await held(store, queue)
+    gone, waiting = queue.submit(a_reading()), queue.submit(a_reading())
+    gone.cancel()
+    assert store.gate
+    store.gate.set()
+    assert isinstance(await waiting, Committed)
+    assert isinstance(await first, Committed)
+    await queue.drain()
