@@ -53,7 +53,6 @@ def post(client: httpx.Client, headers: dict[str, str], device: UUID | None = No
         None,
         "",
         "Bearer",
-        "Bearer",
         "Bearer abc",
         "Bearer abc.",
         "Bearer .abc",
