@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, MaxNLocator
 
 from loadtest.evidence import Evidence
 
@@ -116,7 +116,9 @@ def _draw(axis: Axes, title: str, draw: Callable[[Axes, Evidence], None], run: E
     draw(axis, run)
     axis.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=8)
     axis.set_xlim(0, max(run.length_s, 1))
-    axis.xaxis.set_major_locator(MaxNLocator(12, steps=[1, 2, 3, 5, 6, 10]))
+    axis.xaxis.set_major_locator(
+        FixedLocator(run.day_ticks) if run.is_month else MaxNLocator(12, steps=[1, 2, 3, 5, 6, 10])
+    )
     axis.xaxis.set_major_formatter(FuncFormatter(run.time_text))
     if not axis.get_ylim()[0] > 0:
         axis.set_ylim(bottom=0)
@@ -134,6 +136,9 @@ def _draw(axis: Axes, title: str, draw: Callable[[Axes, Evidence], None], run: E
 
 
 def _events(axis: Axes, run: Evidence, *, named: bool) -> None:
+    edges = [at_s for at_s, what in run.events if what in ("window opens", "window closes")]
+    if len(edges) > 1 and not named:
+        axis.axvspan(edges[0], edges[-1], color=GREEN, alpha=0.07, linewidth=0)
     for n, (at_s, what) in enumerate(run.events):
         axis.axvline(at_s, color=NAVY, linewidth=0.9, linestyle=(0, (3, 3)), alpha=0.55)
         if named:

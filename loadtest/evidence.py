@@ -174,6 +174,12 @@ class Evidence:
     def time_label(self) -> str:
         return "day of the month" if self.is_month else "seconds since the first request"
 
+    @property
+    def day_ticks(self) -> list[float]:
+        """Where the days stand that people know: the first, the window's edges, the last."""
+        length = float(self.about["settings"].get("LOAD_DURATION_S", 60))
+        return [(day - 1) / MONTH_DAYS * length for day in (1, 5, 10, 15, 18, 21, 24, 27, 31)]
+
     def time_text(self, second: float, _position: int = 0) -> str:
         """A place on the time axis in words: in a month its day."""
         if not self.is_month:
