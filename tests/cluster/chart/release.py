@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -175,11 +176,12 @@ class Load:
 def load(release: Release, folder: Path, *, rate: int, seconds: int) -> Iterator[Load]:
     """`rate` readings a second for `seconds` from the host against the Service."""
     script, summary = folder / "load.js", folder / "summary.json"
+    k6 = Path(sys.executable).with_name("k6")
     script.write_text(_K6)
     address = release.get("service", "energy")["spec"]["clusterIP"]
     variables = {"URL": f"http://{address}", "KEY": release.key(), "RATE": str(rate), "SECONDS": str(seconds)}
     with (folder / "k6.log").open("wb") as log, subprocess.Popen(
-        ["k6", "run", "--quiet", "--no-usage-report", "--address=", f"--summary-export={summary}", str(script)],
+        [k6, "run", "--quiet", "--no-usage-report", "--address=", f"--summary-export={summary}", str(script)],
         stdout=log, stderr=log, env=os.environ | variables,
     ) as process:  # fmt: skip
         try:

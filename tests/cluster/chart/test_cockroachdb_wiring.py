@@ -18,7 +18,7 @@ from cluster.harness import Cluster, Kubectl, RefusedError
 from cluster.harness.binaries import program
 from standin.image import IMAGE, archive
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600, func_only=True)]
 VOLUMES = 3
 CONNECTS = """
 import asyncio, asyncpg, os

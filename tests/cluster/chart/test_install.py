@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from cluster.chart.release import EXTERNAL, Release, load, new_database, stored
 from cluster.database import Database
 from cluster.harness import Cluster, wait_until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600, func_only=True)]
 
 
 CRD = "billingwindows.prescaler.energy-readings.dev"
@@ -19,7 +20,16 @@ MINIMUM = '{"spec": {"minReplicas": 3}}'
 
 
 @pytest.fixture
-def database_url(one_node: Cluster, one_node_namespace: str, pod_database: Database) -> str:
+def no_crd(one_node: Cluster) -> Iterator[None]:
+    """The CRD belongs to one release, and it is kept when that goes: each test starts and ends without it."""
+    one_node.kubectl("delete", "crd", CRD, "--ignore-not-found", "--timeout=60s")
+    yield
+    one_node.kubectl("delete", "crd", CRD, "--ignore-not-found", "--timeout=60s")
+
+
+@pytest.fixture
+def database_url(one_node: Cluster, one_node_namespace: str, pod_database: Database, no_crd: None) -> str:
+    assert no_crd is None
     return new_database(one_node, one_node_namespace, pod_database.url)
 
 
@@ -73,7 +83,6 @@ def test_install_test_upgrade_rollback_uninstall(
     assert not kubectl("get", "clusterrole,clusterrolebinding", "-l", "app.kubernetes.io/instance=energy", "-o", "name")
     assert not kubectl("get", "billingwindows", *here, "-o", "name")
     kubectl("get", "crd", CRD)
-    kubectl("delete", "crd", CRD)  # for the next test's release to own it
 
 
 @pytest.mark.usefixtures("database_url")
@@ -87,7 +96,6 @@ def test_the_chart_of_the_previous_commit_can_be_upgraded(
     assert release.key() == key
     release.helm("test", "energy")
     release.helm("uninstall", "energy", "--wait")
-    one_node.kubectl("delete", "crd", CRD)
 
 
 def previous_chart(folder: Path) -> Path:

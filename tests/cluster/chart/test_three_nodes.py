@@ -9,7 +9,7 @@ from cluster.chart.release import EXTERNAL, Release, load, new_database, stored
 from cluster.database import Database
 from cluster.harness import Cluster, wait_until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600, func_only=True)]
 SPREAD = {"autoscaling": {"minReplicas": 3, "maxReplicas": 4}, "operator": {"enabled": False}}
 
 
