@@ -88,7 +88,7 @@ async def test_a_shed_request_is_told_when_to_come_back(start_service: StartServ
 async def test_sigterm_in_the_middle_of_load_answers_everything_it_stores(
     start_process: StartProcess, database: str, history: History, seed: int
 ) -> None:
-    slow_down_inserts(database, 0.03)  # so that something waits whenever the signal comes
+    slow_down_inserts(database, 0.25)  # so that something waits whenever the signal comes
     service = start_process(database_url=database)
     loading = asyncio.create_task(load(service, history, 400, 0.8, seed))
     await asyncio.to_thread(until, lambda: len(rows_of(database)) > 20 * seed, "some load")

@@ -27,7 +27,7 @@ from energy.http.reads import ReadingSide
 from energy.ingest.committer import Committer
 from energy.ingest.queue import IngestQueue, QueueLimits
 from energy.settings import AuthMode, Settings, WriteStrategy
-from energy.store import migrations
+from energy.store import schema
 from energy.store.postgres.database import Database, PoolLimits, UnsafeDatabase
 from energy.store.postgres.keys import PostgresKeys
 from energy.store.postgres.reader import PostgresReader, SchemaWatch
@@ -105,7 +105,7 @@ class Service:
         self._reader = PostgresReader(
             self.database, self.replica, settings.replica_lag_max_s, settings.request_timeout_s
         )
-        self._schema = SchemaWatch(self.database, migrations.head(), settings.database_connect_timeout_s)
+        self._schema = SchemaWatch(self.database, schema.head(), settings.database_connect_timeout_s)
         self._complaint: str | None = "starting"
         self._complaint_until = 0.0
         self.draining = False

@@ -26,7 +26,6 @@ from energy.cli.databases import database_dsn, migrates_at_start
 from energy.cli.workers import run_workers
 from energy.http.auth import key_from_token
 from energy.settings import AuthMode, Settings
-from energy.store import migrations
 from energy.store.postgres.database import Database, Dialect, UnsafeDatabase
 from energy.store.postgres.keys import PostgresKeys
 from energy.store.protocol import Unavailable
@@ -69,6 +68,7 @@ def migrate() -> None:
 
 async def _migrate(settings: Settings, dsn: str) -> str:
     from energy.service import database_of  # noqa: PLC0415 - see serve(): workers import it after the metrics directory is set
+    from energy.store import migrations  # noqa: PLC0415 - takes as long to load as all the rest; see store/schema.py
 
     database = database_of(settings, dsn)
     await database.connect()
