@@ -11,12 +11,13 @@ const hold = `${number('LOAD_SPIKE_HOLD_S')}s`;
 export const options = {
   ...COMMON,
   scenarios: {
-    spike: openLoopStages([
+    // Overload means many open requests at once: the users must be there before the spike is.
+    spike: { ...openLoopStages([
       { target: peak, duration: '5s' }, { target: peak, duration: hold },
       { target: spike, duration: '2s' }, { target: spike, duration: hold },
       { target: peak, duration: '2s' }, { target: peak, duration: hold },
       { target: 0, duration: '5s' },
-    ], 0),
+    ], 0), preAllocatedVUs: number('LOAD_VUS_MAX') },
   },
   thresholds: { ...GENERATOR_KEPT_UP, ...NOTHING_FAILED },
 };
