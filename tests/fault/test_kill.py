@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import random
+
 import pytest
 
 from fault import rounds
@@ -15,6 +18,7 @@ ROUNDS: list[tuple[int, Fault]] = [
     *((seed, rounds.backend_killed) for seed in range(500, 506)),
     *((seed, rounds.both_killed) for seed in range(600, 601)),
 ]
+FAULTS = sorted({fault for _, fault in ROUNDS}, key=lambda fault: fault.__name__)
 
 
 @pytest.fixture(scope="module")
@@ -25,5 +29,13 @@ def running(machine: Machine) -> Machine:
 
 @pytest.mark.parametrize(("seed", "fault"), [pytest.param(s, f, id=f"{f.__name__}-{s}") for s, f in ROUNDS])
 async def test_every_acknowledged_reading_survives(running: Machine, fault: Fault, seed: int) -> None:
+    verdict = await rounds.play(running, fault, seed)
+    assert verdict.outcome == "valid", verdict
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1_000, 1_000 + int(os.environ.get("FAULT_SEEDS", "0"))))
+async def test_every_acknowledged_reading_survives_whatever_the_seed_breaks(running: Machine, seed: int) -> None:
+    fault = random.Random(seed).choice(FAULTS)  # noqa: S311 - to be repeated, not to be secret
     verdict = await rounds.play(running, fault, seed)
     assert verdict.outcome == "valid", verdict
