@@ -38,7 +38,9 @@ def as_csv(items: list[dict[str, Any]]) -> bytes:
 
 @pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gzip"])
 @pytest.mark.parametrize("shape", ["json", "ndjson", "csv", "csv with a byte order mark"])
-def test_every_format_stores_the_same(client: httpx.Client, service: ServiceThread, shape: str, *, zipped: bool):
+def test_every_format_stores_the_same(
+    client: httpx.Client, service: ServiceThread, shape: str, *, zipped: bool
+) -> None:
     device = uuid4()
     items = [reading(device, f"{n}.5", register="T1", read_at=at(n - 60), reading_id=str(uuid4())) for n in range(50)]
     body, headers = {
@@ -59,7 +61,7 @@ def test_every_format_stores_the_same(client: httpx.Client, service: ServiceThre
     assert stored(service, device) == 50
 
 
-def test_a_bad_item_costs_the_others_nothing(client: httpx.Client, service: ServiceThread):
+def test_a_bad_item_costs_the_others_nothing(client: httpx.Client, service: ServiceThread) -> None:
     device = uuid4()
     items = [reading(device, 1), {"device_id": "17"}, 5, reading(device, -1), reading(device, 2, register="T2")]
     answer = post(client, items)
@@ -69,13 +71,13 @@ def test_a_bad_item_costs_the_others_nothing(client: httpx.Client, service: Serv
     assert stored(service, device) == 2
 
 
-def test_a_bad_csv_line_is_named_by_its_place(client: httpx.Client):
+def test_a_bad_csv_line_is_named_by_its_place(client: httpx.Client) -> None:
     body = f"device_id,value\n{uuid4()},1\n{uuid4()}\n{uuid4()},eleven\n{uuid4()},2\n".encode()
     answer = client.post("/v1/readings/batch", content=body, headers=CSV)
     assert [item["status"] for item in answer.json()["items"]] == [201, 422, 422, 201]
 
 
-def test_people_in_a_batch_are_asked_too(client: httpx.Client, service: ServiceThread):
+def test_people_in_a_batch_are_asked_too(client: httpx.Client, service: ServiceThread) -> None:
     device = uuid4()
     assert counts(post(client, [reading(device, 500, read_at=at(-3))])) == (1, 0, 0, 0)
     answer = post(client, [reading(device, 50, source="person", read_at=at(-2)), reading(device, 501, read_at=at(-1))])
@@ -84,7 +86,7 @@ def test_people_in_a_batch_are_asked_too(client: httpx.Client, service: ServiceT
     assert stored(service, device) == 2
 
 
-def test_readings_of_a_device_in_one_batch_are_compared_with_each_other(client: httpx.Client):
+def test_readings_of_a_device_in_one_batch_are_compared_with_each_other(client: httpx.Client) -> None:
     device = uuid4()
     items = [
         reading(device, 120, read_at=at(-1)),
@@ -95,14 +97,14 @@ def test_readings_of_a_device_in_one_batch_are_compared_with_each_other(client: 
     assert flags == [["unmatched"], ["unmatched"], ["unmatched", "less_than_previous"]]
 
 
-def test_readings_without_a_time_have_no_order_in_their_batch(client: httpx.Client):
+def test_readings_without_a_time_have_no_order_in_their_batch(client: httpx.Client) -> None:
     """They all were read 'now': which one is lower says nothing."""
     device = uuid4()
     items = [reading(device, value) for value in (100, 101, 102, 99, 103)]
     assert {tuple(item["flags"]) for item in post(client, items).json()["items"]} == {("unmatched",)}
 
 
-def test_an_id_twice_in_a_batch_is_one_reading(client: httpx.Client, service: ServiceThread):
+def test_an_id_twice_in_a_batch_is_one_reading(client: httpx.Client, service: ServiceThread) -> None:
     device, reading_id = uuid4(), str(uuid4())
     one = reading(device, 5, reading_id=reading_id, read_at=at(-1))
     answer = post(client, [one, one, {**one, "value": 6}])
@@ -111,7 +113,9 @@ def test_an_id_twice_in_a_batch_is_one_reading(client: httpx.Client, service: Se
 
 
 @pytest.mark.parametrize("wrong", ["malformed", "conflict", "doubtful", "twice"])
-def test_atomic_stores_nothing_when_one_cannot_be_stored(client: httpx.Client, service: ServiceThread, wrong: str):
+def test_atomic_stores_nothing_when_one_cannot_be_stored(
+    client: httpx.Client, service: ServiceThread, wrong: str
+) -> None:
     device, good, taken = uuid4(), uuid4(), str(uuid4())
     assert post(client, [reading(device, 500, reading_id=taken, read_at=at(-3))]).status_code == 200
     bad: dict[str, Any] = {
@@ -127,7 +131,7 @@ def test_atomic_stores_nothing_when_one_cannot_be_stored(client: httpx.Client, s
     assert (stored(service, good), stored(service, device)) == (0, 1)
 
 
-def test_atomic_stores_all_and_may_be_repeated(client: httpx.Client, service: ServiceThread):
+def test_atomic_stores_all_and_may_be_repeated(client: httpx.Client, service: ServiceThread) -> None:
     device = uuid4()
     items = [reading(device, n, reading_id=str(uuid4()), read_at=at(n - 9)) for n in range(5)]
     assert counts(post(client, items, atomic=True)) == (5, 0, 0, 0)
@@ -135,13 +139,13 @@ def test_atomic_stores_all_and_may_be_repeated(client: httpx.Client, service: Se
     assert stored(service, device) == 5
 
 
-def test_ten_thousand_at_once(client: httpx.Client):
+def test_ten_thousand_at_once(client: httpx.Client) -> None:
     items = [reading(value=n, reading_id=str(uuid4())) for n in range(10_000)]
     answer = post(client, items)
     assert counts(answer) == (10_000, 0, 0, 0)
 
 
-def test_what_a_batch_may_hold_is_bounded_by_its_settings(start_service: StartService):
+def test_what_a_batch_may_hold_is_bounded_by_its_settings(start_service: StartService) -> None:
     service = start_service(batch_items_max=3, batch_body_bytes_max=2048)
     with client_of(service) as client:
         assert post(client, [reading() for _ in range(3)]).status_code == 200

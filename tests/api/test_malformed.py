@@ -16,12 +16,12 @@ SMALL_BYTES = 50_000
 USEFUL_DETAIL_CHARACTERS_MIN = 12
 
 
-def test_the_corpus_has_more_than_a_hundred_different_requests():
+def test_the_corpus_has_more_than_a_hundred_different_requests() -> None:
     assert len({case.data for case in CORPUS}) >= 100
 
 
 @pytest.mark.parametrize("case", CORPUS, ids=lambda case: case.name)
-def test_bad_input_gets_a_problem_document_and_the_service_goes_on(service: ServiceThread, case: Malformed):
+def test_bad_input_gets_a_problem_document_and_the_service_goes_on(service: ServiceThread, case: Malformed) -> None:
     answer = exchange(service, case.data)
     assert answer.status in case.statuses, (answer.status, answer.body[:300])
     assert answer.headers["content-type"] == "application/problem+json"
@@ -32,14 +32,14 @@ def test_bad_input_gets_a_problem_document_and_the_service_goes_on(service: Serv
     assert exchange(service, request("GET", "/livez")).status == 200
 
 
-def test_nothing_of_the_corpus_was_stored(service: ServiceThread):
+def test_nothing_of_the_corpus_was_stored(service: ServiceThread) -> None:
     for case in CORPUS:
         if len(case.data) < SMALL_BYTES:
             exchange(service, case.data)
     assert query(service.dsn, "SELECT * FROM readings WHERE device_id = $1::text::uuid", DEVICE) == []
 
 
-def test_a_body_that_does_not_arrive_gets_408(start_service: StartService):
+def test_a_body_that_does_not_arrive_gets_408(start_service: StartService) -> None:
     service = start_service(body_timeout_s=0.3)
     connection = RawConnection(service)
     connection.send(request("POST", "/v1/values", GOOD)[:-5])
@@ -48,7 +48,7 @@ def test_a_body_that_does_not_arrive_gets_408(start_service: StartService):
     assert (answer.status, answer.json()["code"]) == (408, "body_timeout")
 
 
-def test_headers_that_do_not_arrive_end_the_connection(start_service: StartService):
+def test_headers_that_do_not_arrive_end_the_connection(start_service: StartService) -> None:
     service = start_service(body_timeout_s=0.3)
     connection = RawConnection(service)
     connection.send(b"POST /v1/values HTTP/1.1\r\nHost: te")
@@ -56,7 +56,7 @@ def test_headers_that_do_not_arrive_end_the_connection(start_service: StartServi
     connection.close()
 
 
-def test_a_client_that_hangs_up_in_its_body_costs_nobody_else_anything(service: ServiceThread):
+def test_a_client_that_hangs_up_in_its_body_costs_nobody_else_anything(service: ServiceThread) -> None:
     for _ in range(20):
         connection = RawConnection(service)
         connection.send(request("POST", "/v1/readings/batch", b"[" + GOOD)[:-5])

@@ -18,7 +18,7 @@ from support.service import ServiceProcess, ServiceThread, client_of, energy, pr
 from support.waiting import until
 
 
-def test_sigterm_drains_and_everything_acknowledged_is_there(start_process: StartProcess, postgres: TestServer):
+def test_sigterm_drains_and_everything_acknowledged_is_there(start_process: StartProcess, postgres: TestServer) -> None:
     dsn = postgres.migrated()
     service = start_process(database_url=dsn)
     acknowledged: set[UUID] = set()
@@ -49,7 +49,7 @@ def test_sigterm_drains_and_everything_acknowledged_is_there(start_process: Star
     assert "Traceback" not in service.output
 
 
-def test_while_draining_it_is_not_ready_and_still_serves(start_process: StartProcess):
+def test_while_draining_it_is_not_ready_and_still_serves(start_process: StartProcess) -> None:
     service = start_process(drain_delay_s=30)
     with client_of(service) as client:
         service.terminate()
@@ -62,7 +62,7 @@ def test_while_draining_it_is_not_ready_and_still_serves(start_process: StartPro
     assert service.process.wait(30) == 0, service.output
 
 
-def test_several_workers_share_a_port_and_their_metrics(start_process: StartProcess):
+def test_several_workers_share_a_port_and_their_metrics(start_process: StartProcess) -> None:
     service = start_process("--workers", "2")
     for _ in range(20):  # connections are spread by the kernel
         with client_of(service) as client:
@@ -73,7 +73,7 @@ def test_several_workers_share_a_port_and_their_metrics(start_process: StartProc
     assert service.stop() == 0, service.output
 
 
-def test_without_a_schema_it_lives_and_is_not_ready(start_process: StartProcess, postgres: TestServer):
+def test_without_a_schema_it_lives_and_is_not_ready(start_process: StartProcess, postgres: TestServer) -> None:
     dsn = postgres.empty()
     service = start_process(database_url=dsn, ready=False, request_timeout_s=0.5)
     with client_of(service) as client:
@@ -86,7 +86,7 @@ def test_without_a_schema_it_lives_and_is_not_ready(start_process: StartProcess,
         until(lambda: client.get("/readyz").status_code == 200, "readiness after the migration")
 
 
-def test_two_migrations_at_once_both_succeed(postgres: TestServer):
+def test_two_migrations_at_once_both_succeed(postgres: TestServer) -> None:
     dsn = postgres.empty()
     with ThreadPoolExecutor(2) as pool:
         runs = list(pool.map(lambda _: program("migrate", database_url=dsn), range(2)))
@@ -94,7 +94,7 @@ def test_two_migrations_at_once_both_succeed(postgres: TestServer):
     assert query(dsn, "SELECT version_num FROM alembic_version")[0]["version_num"] == migrations.head()
 
 
-def test_a_database_that_may_lose_what_it_acknowledged_is_refused():
+def test_a_database_that_may_lose_what_it_acknowledged_is_refused() -> None:
     server = TestServer("-c", "fsync=off", "-c", "synchronous_commit=off")
     try:
         dsn = server.migrated()
@@ -108,7 +108,7 @@ def test_a_database_that_may_lose_what_it_acknowledged_is_refused():
         server.close()
 
 
-def test_a_database_that_is_not_there_yet_is_waited_for(start_process: StartProcess, tmp_path: Path):
+def test_a_database_that_is_not_there_yet_is_waited_for(start_process: StartProcess, tmp_path: Path) -> None:
     service = start_process(
         database_url=f"postgresql://x@/x?host={tmp_path}", ready=False, database_connect_timeout_s=0.5
     )
@@ -117,7 +117,9 @@ def test_a_database_that_is_not_there_yet_is_waited_for(start_process: StartProc
     assert service.stop() == 0, service.output
 
 
-def test_the_first_start_makes_its_own_database_and_the_second_finds_it(tmp_path_factory: pytest.TempPathFactory):
+def test_the_first_start_makes_its_own_database_and_the_second_finds_it(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     home = tmp_path_factory.mktemp("data")
     for rows in (1, 2):
         with ServiceProcess(data_dir=home / "pg") as service, client_of(service) as client:

@@ -17,7 +17,7 @@ def post(client: httpx.Client, body: object, **headers: str) -> httpx.Response:
     return client.post("/v1/readings", json=body, headers=headers)
 
 
-def test_the_receipt_says_what_was_stored(client: httpx.Client, service: ServiceThread):
+def test_the_receipt_says_what_was_stored(client: httpx.Client, service: ServiceThread) -> None:
     device, reading_id = uuid4(), uuid4()
     add_meter(service.dsn, device, f"A-{device}")
     body = reading(device, 10432.5, register="T1", read_at=at(-1), reading_id=str(reading_id))
@@ -39,7 +39,9 @@ def test_the_receipt_says_what_was_stored(client: httpx.Client, service: Service
 
 
 @pytest.mark.parametrize("value", [0, 0.001, "0.5", 999999999.999, "999999999.999", 1e3, -0.0])
-def test_every_decimal_in_range_is_stored_exactly(client: httpx.Client, service: ServiceThread, value: float | str):
+def test_every_decimal_in_range_is_stored_exactly(
+    client: httpx.Client, service: ServiceThread, value: float | str
+) -> None:
     device = uuid4()
     answer = post(client, reading(device, value))
     assert answer.status_code == 201, answer.text
@@ -49,7 +51,7 @@ def test_every_decimal_in_range_is_stored_exactly(client: httpx.Client, service:
     )
 
 
-def test_a_repeated_id_gets_the_first_answer_again(client: httpx.Client, service: ServiceThread):
+def test_a_repeated_id_gets_the_first_answer_again(client: httpx.Client, service: ServiceThread) -> None:
     body = reading(reading_id=str(uuid4()), read_at=at(-1))
     first, again = post(client, body), post(client, body)
     assert (first.status_code, again.status_code) == (201, 200)
@@ -61,7 +63,7 @@ def test_a_repeated_id_gets_the_first_answer_again(client: httpx.Client, service
 @pytest.mark.parametrize(
     "change", [{"value": "10432.6"}, {"register": "T2"}, {"read_at": at(-2)}], ids=["value", "register", "time"]
 )
-def test_a_repeated_id_with_another_content_is_refused(client: httpx.Client, change: dict[str, object]):
+def test_a_repeated_id_with_another_content_is_refused(client: httpx.Client, change: dict[str, object]) -> None:
     body = reading(reading_id=str(uuid4()), read_at=at(-1))
     assert post(client, body).status_code == 201
     answer = post(client, {**body, **change})
@@ -69,13 +71,13 @@ def test_a_repeated_id_with_another_content_is_refused(client: httpx.Client, cha
     assert "10432.5" in answer.json()["detail"]
 
 
-def test_a_repeated_header_key_with_another_value_is_refused(client: httpx.Client):
+def test_a_repeated_header_key_with_another_value_is_refused(client: httpx.Client) -> None:
     body = reading()
     assert post(client, body, **{"Idempotency-Key": "k1"}).status_code == 201
     assert post(client, {**body, "value": 1}, **{"Idempotency-Key": "k1"}).status_code == 422
 
 
-def test_a_person_is_asked_about_a_lower_value_and_may_confirm_it(client: httpx.Client):
+def test_a_person_is_asked_about_a_lower_value_and_may_confirm_it(client: httpx.Client) -> None:
     device = uuid4()
     assert post(client, reading(device, "10432.5", source="person", read_at=at(-2))).status_code == 201
     slipped = reading(device, "1043.2", source="person", read_at=at(-1))
@@ -88,37 +90,37 @@ def test_a_person_is_asked_about_a_lower_value_and_may_confirm_it(client: httpx.
     assert (stored.json()["status"], "less_than_previous" in stored.json()["flags"]) == ("flagged", True)
 
 
-def test_a_person_is_asked_about_a_hundred_times_too_much(client: httpx.Client):
+def test_a_person_is_asked_about_a_hundred_times_too_much(client: httpx.Client) -> None:
     device = uuid4()
     assert post(client, reading(device, "10432.5", source="person", read_at=at(-2))).status_code == 201
     asked = post(client, reading(device, "1043250", source="person", read_at=at(-1)))
     assert (asked.status_code, asked.json()["code"], asked.json()["flags"]) == (422, "doubtful", ["unmatched", "spike"])
 
 
-def test_a_meter_is_never_refused_for_a_suspicious_value(client: httpx.Client):
+def test_a_meter_is_never_refused_for_a_suspicious_value(client: httpx.Client) -> None:
     device = uuid4()
     assert post(client, reading(device, 500, read_at=at(-2))).status_code == 201
     lower = post(client, reading(device, 400, read_at=at(-1)))
     assert (lower.status_code, lower.json()["flags"]) == (201, ["unmatched", "less_than_previous"])
 
 
-def test_a_counter_that_went_round_is_a_rollover(client: httpx.Client, service: ServiceThread):
+def test_a_counter_that_went_round_is_a_rollover(client: httpx.Client, service: ServiceThread) -> None:
     device = uuid4()
     add_meter(service.dsn, device, f"A-{device}", digits=5)
     assert post(client, reading(device, 99990, read_at=at(-48))).status_code == 201
     assert post(client, reading(device, 12, read_at=at(-1))).json()["flags"] == ["rollover"]
 
 
-def test_a_clock_that_is_ahead_is_flagged(client: httpx.Client):
+def test_a_clock_that_is_ahead_is_flagged(client: httpx.Client) -> None:
     assert "future" in post(client, reading(read_at=at(2))).json()["flags"]
 
 
-def test_registers_are_compared_with_themselves_only(client: httpx.Client):
+def test_registers_are_compared_with_themselves_only(client: httpx.Client) -> None:
     device = uuid4()
     assert post(client, reading(device, 500, register="T1", read_at=at(-2))).status_code == 201
     assert post(client, reading(device, 100, register="T2", read_at=at(-1))).json()["flags"] == ["unmatched"]
 
 
-def test_the_request_id_of_a_client_comes_back(client: httpx.Client):
+def test_the_request_id_of_a_client_comes_back(client: httpx.Client) -> None:
     assert post(client, reading(), **{"X-Request-Id": "abc-1"}).headers["x-request-id"] == "abc-1"
     assert post(client, reading()).headers["x-request-id"]

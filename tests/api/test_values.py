@@ -16,7 +16,7 @@ PATHS = ["/v1/values", "/v2/values"]
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_value_is_in_the_tasks_table_when_201_comes(client: httpx.Client, service: ServiceThread, path: str):
+def test_a_value_is_in_the_tasks_table_when_201_comes(client: httpx.Client, service: ServiceThread, path: str) -> None:
     device = uuid4()
     answer = client.post(path, json={"device_id": str(device), "value": 0})
     assert answer.status_code == 201, answer.text
@@ -25,13 +25,13 @@ def test_a_value_is_in_the_tasks_table_when_201_comes(client: httpx.Client, serv
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "nonsense"])
-def test_old_meters_may_say_anything_of_their_body(client: httpx.Client, content_type: str):
+def test_old_meters_may_say_anything_of_their_body(client: httpx.Client, content_type: str) -> None:
     body = f'{{"device_id":"{uuid4()}","value":7,"firmware":"1.2"}}'
     answer = client.post("/v1/values", content=body, headers={"content-type": content_type})
     assert answer.status_code == 201, answer.text
 
 
-def test_without_a_key_a_value_is_stored_as_often_as_it_is_sent(client: httpx.Client, service: ServiceThread):
+def test_without_a_key_a_value_is_stored_as_often_as_it_is_sent(client: httpx.Client, service: ServiceThread) -> None:
     device = uuid4()
     for _ in range(2):
         assert client.post("/v1/values", json={"device_id": str(device), "value": 5}).status_code == 201
@@ -39,7 +39,7 @@ def test_without_a_key_a_value_is_stored_as_often_as_it_is_sent(client: httpx.Cl
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_with_a_key_it_is_stored_once_and_told_so(client: httpx.Client, service: ServiceThread, path: str):
+def test_with_a_key_it_is_stored_once_and_told_so(client: httpx.Client, service: ServiceThread, path: str) -> None:
     device = uuid4()
     body, key = {"device_id": str(device), "value": 5}, {"Idempotency-Key": "november"}
     first, again = client.post(path, json=body, headers=key), client.post(path, json=body, headers=key)
@@ -50,14 +50,14 @@ def test_with_a_key_it_is_stored_once_and_told_so(client: httpx.Client, service:
     assert len(query(service.dsn, "SELECT 1 FROM readings WHERE device_id = $1", device)) == 1
 
 
-def test_the_same_key_of_another_device_is_another_reading(client: httpx.Client):
+def test_the_same_key_of_another_device_is_another_reading(client: httpx.Client) -> None:
     for _ in range(2):
         body = {"device_id": str(uuid4()), "value": 5}
         assert client.post("/v1/values", json=body, headers={"Idempotency-Key": "november"}).status_code == 201
 
 
 @pytest.mark.parametrize("strategy", ["group", "parallel", "sequential"])
-def test_every_strategy_stores_each_of_many_at_once(start_service: StartService, strategy: str):
+def test_every_strategy_stores_each_of_many_at_once(start_service: StartService, strategy: str) -> None:
     service = start_service(write_strategy=strategy)
     devices = [uuid4() for _ in range(120)]
     with client_of(service) as client, ThreadPoolExecutor(12) as pool:
@@ -67,7 +67,7 @@ def test_every_strategy_stores_each_of_many_at_once(start_service: StartService,
     assert {row["device_id"] for row in query(service.dsn, "SELECT device_id FROM readings")} == set(devices)
 
 
-def test_a_full_queue_is_503_with_a_time_to_come_back(start_service: StartService):
+def test_a_full_queue_is_503_with_a_time_to_come_back(start_service: StartService) -> None:
     """One lane that writes one at a time, one place to wait, and a table that another session has locked."""
     service = start_service(write_strategy="sequential", queue_rows_max=1, retry_after_s=3, request_timeout_s=1)
     with client_of(service) as client, ThreadPoolExecutor(20) as pool:

@@ -23,7 +23,7 @@ def committer(store: ToldStore, clock: Clock | None = None, *, atomic: bool = Fa
 
 
 @given(size=st.integers(1, 60), bad=st.sets(st.integers(0, 59)))
-async def test_poison_rows_fail_alone(size: int, bad: set[int]):
+async def test_poison_rows_fail_alone(size: int, bad: set[int]) -> None:
     readings = [a_reading() for _ in range(size)]
     poison = {readings[index].reading_id for index in bad if index < size}
     store = ToldStore(poison=lambda reading: reading.reading_id in poison)
@@ -33,14 +33,14 @@ async def test_poison_rows_fail_alone(size: int, bad: set[int]):
     assert {reading_id for _, reading_id in store.stored} == {r.reading_id for r in readings} - poison
 
 
-async def test_one_poison_row_of_a_thousand_costs_few_statements():
+async def test_one_poison_row_of_a_thousand_costs_few_statements() -> None:
     readings = [a_reading() for _ in range(1000)]
     store = ToldStore(poison=lambda reading: reading is readings[537])
     await committer(store).commit(readings, SOON)
     assert len(store.batches) <= 2 * 10 + 1
 
 
-async def test_an_interrupted_batch_is_sent_again_as_it_was():
+async def test_an_interrupted_batch_is_sent_again_as_it_was() -> None:
     readings = [a_reading() for _ in range(5)]
     store = ToldStore(Interrupted("40001"), Interrupted("connection lost"), Unavailable("no connection"))
     outcomes = await committer(store).commit(readings, SOON)
@@ -49,7 +49,7 @@ async def test_an_interrupted_batch_is_sent_again_as_it_was():
     assert all(batch == store.batches[0] for batch in store.batches)
 
 
-async def test_batches_are_sorted_by_key_so_that_two_cannot_deadlock():
+async def test_batches_are_sorted_by_key_so_that_two_cannot_deadlock() -> None:
     readings = [a_reading() for _ in range(50)]
     store = ToldStore()
     await committer(store).commit(readings, SOON)
@@ -62,7 +62,9 @@ async def test_batches_are_sorted_by_key_so_that_two_cannot_deadlock():
     [([Unavailable("")], False), ([Interrupted("")], True), ([Interrupted(""), Unavailable("")], True)],
     ids=["never reached the database", "reached it", "reached it once"],
 )
-async def test_at_the_deadline_an_unknown_outcome_is_told_as_such(faults: list[Exception], *, maybe_stored: bool):
+async def test_at_the_deadline_an_unknown_outcome_is_told_as_such(
+    faults: list[Exception], *, maybe_stored: bool
+) -> None:
     clock = Clock()
     store = ToldStore(*faults, *[Unavailable("")] * 1000)
     outcomes = await committer(store, clock).commit([a_reading(), a_reading()], SOON)
@@ -70,10 +72,11 @@ async def test_at_the_deadline_an_unknown_outcome_is_told_as_such(faults: list[E
     assert SOON <= clock.now <= SOON + 0.01
 
 
-async def test_retries_wait_longer_and_longer_and_not_in_step():
+async def test_retries_wait_longer_and_longer_and_not_in_step() -> None:
     pauses: list[list[float]] = []
     for _ in range(2):
-        clock, waits = Clock(), []
+        clock = Clock()
+        waits: list[float] = []
 
         async def sleep(seconds: float, clock: Clock = clock, waits: list[float] = waits) -> None:
             waits.append(seconds)
@@ -85,14 +88,14 @@ async def test_retries_wait_longer_and_longer_and_not_in_step():
     assert pauses[0] != pauses[1]
 
 
-async def test_a_poison_row_in_an_interrupted_batch_is_still_found():
+async def test_a_poison_row_in_an_interrupted_batch_is_still_found() -> None:
     readings = [a_reading() for _ in range(4)]
     store = ToldStore(Interrupted(""), poison=lambda reading: reading is readings[2])
     outcomes = await committer(store).commit(readings, SOON)
     assert [isinstance(outcome, Committed) for outcome in outcomes] == [True, True, False, True]
 
 
-async def test_duplicates_in_a_batch_are_one_row_and_the_second_a_replay():
+async def test_duplicates_in_a_batch_are_one_row_and_the_second_a_replay() -> None:
     one = a_reading()
     store = ToldStore()
     outcomes = await committer(store).commit([one, replace(one), a_reading()], SOON)
@@ -100,7 +103,7 @@ async def test_duplicates_in_a_batch_are_one_row_and_the_second_a_replay():
     assert len(store.batches[0]) == 2
 
 
-async def test_of_two_contents_under_one_id_the_first_wins():
+async def test_of_two_contents_under_one_id_the_first_wins() -> None:
     device, reading_id = uuid4(), uuid4()
     first = a_reading("1.000", device=device, reading_id=reading_id)
     second = a_reading("2.000", device=device, reading_id=reading_id)
@@ -111,7 +114,7 @@ async def test_of_two_contents_under_one_id_the_first_wins():
     assert [r.value for r in store.stored.values()] == ["1.000"]
 
 
-async def test_an_atomic_batch_is_never_halved():
+async def test_an_atomic_batch_is_never_halved() -> None:
     readings: list[Reading] = [a_reading() for _ in range(8)]
     store = ToldStore(poison=lambda reading: reading is readings[3])
     with pytest.raises(NotAll):
@@ -119,7 +122,7 @@ async def test_an_atomic_batch_is_never_halved():
     assert (len(store.batches), store.stored) == (1, {})
 
 
-async def test_an_atomic_batch_with_two_contents_under_one_id_is_not_sent():
+async def test_an_atomic_batch_with_two_contents_under_one_id_is_not_sent() -> None:
     device, reading_id = uuid4(), uuid4()
     store = ToldStore()
     readings = [a_reading(value, device=device, reading_id=reading_id) for value in ("1.000", "2.000")]
@@ -128,6 +131,6 @@ async def test_an_atomic_batch_with_two_contents_under_one_id_is_not_sent():
     assert store.batches == []
 
 
-async def test_the_reason_of_the_database_is_kept():
+async def test_the_reason_of_the_database_is_kept() -> None:
     outcomes = await committer(ToldStore(Poisoned("value out of range"))).commit([a_reading()], SOON)
     assert outcomes == [Unstorable("value out of range")]

@@ -40,17 +40,17 @@ moments = st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1), timezones=st.
         pytest.param("2026-11-14T20:00:00+00:00", date(2026, 11, 1), True, id="days are the account's, not UTC's"),
     ],
 )
-def test_the_period_of_a_reading(at: str, period: date, *, inside: bool):
+def test_the_period_of_a_reading(at: str, period: date, *, inside: bool) -> None:
     moment = datetime.fromisoformat(at)
     assert (period_of(moment, TASK, SAMARA), is_inside(moment, TASK, SAMARA)) == (period, inside)
 
 
-def test_the_same_instant_can_be_inside_in_one_zone_and_outside_in_another():
+def test_the_same_instant_can_be_inside_in_one_zone_and_outside_in_another() -> None:
     instant = datetime(2026, 11, 14, 19, 30, tzinfo=UTC)
     assert (is_inside(instant, TASK, YEKATERINBURG), is_inside(instant, TASK, SAMARA)) == (True, False)
 
 
-def test_days_past_the_months_end_mean_its_last_day():
+def test_days_past_the_months_end_mean_its_last_day() -> None:
     window = SubmissionWindow(30, 31)
     assert is_inside(datetime(2027, 2, 28, 12, tzinfo=SAMARA), window, SAMARA)
     assert period_of(datetime(2027, 2, 28, 12, tzinfo=SAMARA), window, SAMARA) == date(2027, 2, 1)
@@ -59,7 +59,7 @@ def test_days_past_the_months_end_mean_its_last_day():
 @given(moments, windows, zones)
 def test_the_window_that_is_told_is_the_one_that_readings_are_judged_by(
     now: datetime, window: SubmissionWindow, zone: ZoneInfo
-):
+) -> None:
     state = window_state(now, window, zone)
     assert state.open == is_inside(now, window, zone)
     assert state.period == period_of(now, window, zone)
@@ -68,7 +68,7 @@ def test_the_window_that_is_told_is_the_one_that_readings_are_judged_by(
 
 
 @given(moments, windows, zones)
-def test_periods_never_go_back_as_time_goes_on(at: datetime, window: SubmissionWindow, zone: ZoneInfo):
+def test_periods_never_go_back_as_time_goes_on(at: datetime, window: SubmissionWindow, zone: ZoneInfo) -> None:
     assert period_of(at, window, zone) <= period_of(at + timedelta(hours=7), window, zone)
 
 
@@ -92,26 +92,26 @@ def previous(value: object, days: float = 30) -> Previous:
         pytest.param(601, previous(100, days=0.1), [Flag.SPIKE], id="less than a day counts as one"),
     ],
 )
-def test_a_value_is_compared_with_the_previous(value: object, before: Previous | None, flags: list[Flag]):
+def test_a_value_is_compared_with_the_previous(value: object, before: Previous | None, flags: list[Flag]) -> None:
     assert judge(Decimal(str(value)), IN_WINDOW, before, METER, POLICY, IN_WINDOW) == flags
 
 
-def test_transformer_meters_are_judged_by_what_was_consumed():
+def test_transformer_meters_are_judged_by_what_was_consumed() -> None:
     times_40 = replace(METER, multiplier=Decimal(40))
     assert judge(Decimal(500), IN_WINDOW, previous(0), times_40, POLICY, IN_WINDOW) == [Flag.SPIKE]
 
 
 @pytest.mark.parametrize(("ahead_s", "flags"), [(300, []), (300.001, [Flag.FUTURE])])
-def test_a_clock_may_be_ahead_a_little(ahead_s: float, flags: list[Flag]):
+def test_a_clock_may_be_ahead_a_little(ahead_s: float, flags: list[Flag]) -> None:
     assert judge(Decimal(1), IN_WINDOW + timedelta(seconds=ahead_s), None, METER, POLICY, IN_WINDOW) == flags
 
 
-def test_a_removed_meter_cannot_be_read():
+def test_a_removed_meter_cannot_be_read() -> None:
     removed = replace(METER, removed_at=IN_WINDOW - timedelta(days=1))
     assert judge(Decimal(1), IN_WINDOW, None, removed, POLICY, IN_WINDOW) == [Flag.AFTER_REMOVAL]
 
 
-def test_an_unknown_device_is_flagged_and_its_rollover_cannot_be_known():
+def test_an_unknown_device_is_flagged_and_its_rollover_cannot_be_known() -> None:
     assert judge(Decimal(12), IN_WINDOW, previous(99_990), None, POLICY, IN_WINDOW) == [
         Flag.UNMATCHED,
         Flag.LESS_THAN_PREVIOUS,
@@ -119,14 +119,14 @@ def test_an_unknown_device_is_flagged_and_its_rollover_cannot_be_known():
 
 
 @given(st.text(min_size=1, max_size=40), st.text(min_size=1, max_size=40))
-def test_a_key_names_one_reading_of_one_device_for_ever(key: str, other: str):
+def test_a_key_names_one_reading_of_one_device_for_ever(key: str, other: str) -> None:
     device, another = uuid4(), uuid4()
     assert reading_id_of(device, key) == reading_id_of(device, key)
     assert reading_id_of(device, key) != reading_id_of(another, key)
     assert (reading_id_of(device, key) == reading_id_of(device, other)) == (key == other)
 
 
-def test_a_time_that_was_left_out_is_not_compared():
+def test_a_time_that_was_left_out_is_not_compared() -> None:
     first = a_reading()
     later = replace(first, read_at=first.read_at + timedelta(minutes=1), read_at_given=False)
     assert same_request(later, first)

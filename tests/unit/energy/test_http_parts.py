@@ -24,7 +24,7 @@ LIMIT = 1000
 
 
 @given(st.floats(0.5, 1000), st.integers(1, 50), st.lists(st.floats(0, 0.5), max_size=200))
-def test_no_rate_limit_lets_more_through_than_burst_and_rate(rate: float, burst: int, gaps: list[float]):
+def test_no_rate_limit_lets_more_through_than_burst_and_rate(rate: float, burst: int, gaps: list[float]) -> None:
     limit, now, passed = RateLimit(rate, burst), 0.0, 0
     for gap in gaps:
         now += gap
@@ -36,19 +36,19 @@ def test_no_rate_limit_lets_more_through_than_burst_and_rate(rate: float, burst:
     assert passed <= burst + rate * now + 1e-6
 
 
-def test_a_quiet_key_may_burst_again():
+def test_a_quiet_key_may_burst_again() -> None:
     limit = RateLimit(10, 5)
     assert [limit.take(0.0) == 0 for _ in range(6)] == [True] * 5 + [False]
     assert [limit.take(10.0) == 0 for _ in range(6)] == [True] * 5 + [False]
 
 
-def test_rate_zero_is_no_limit():
+def test_rate_zero_is_no_limit() -> None:
     limit = RateLimit(0, 1)
     assert all(limit.take(0.0) == 0 for _ in range(1000))
 
 
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)), st.uuids())  # noqa: DTZ001 - as above
-def test_a_cursor_points_where_it_was_made(at: datetime, reading_id: UUID):
+def test_a_cursor_points_where_it_was_made(at: datetime, reading_id: UUID) -> None:
     stored = Stored(reading_id, reading_id, "T0", Decimal(1), at, at, PERIOD, "meter", "accepted", (), None)
     cursor = cursor_after(stored)
     assert place_of(cursor) == (at, reading_id)
@@ -56,19 +56,19 @@ def test_a_cursor_points_where_it_was_made(at: datetime, reading_id: UUID):
 
 
 @given(st.text(max_size=60))
-def test_no_other_text_is_a_cursor(text: str):
+def test_no_other_text_is_a_cursor(text: str) -> None:
     with pytest.raises(Problem) as refused:
         place_of(text)
     assert refused.value.status == 400
 
 
 @given(st.binary(max_size=LIMIT))
-def test_what_was_zipped_comes_out(body: bytes):
+def test_what_was_zipped_comes_out(body: bytes) -> None:
     assert unpack(gzip.compress(body), b"gzip", LIMIT) == body
     assert unpack(body, None, LIMIT) == body
 
 
-def test_a_bomb_is_stopped_at_the_limit():
+def test_a_bomb_is_stopped_at_the_limit() -> None:
     bomb = gzip.compress(b"0" * 50_000_000)
     with pytest.raises(Problem) as refused:
         unpack(bomb, b"gzip", LIMIT)
@@ -76,19 +76,19 @@ def test_a_bomb_is_stopped_at_the_limit():
 
 
 @given(st.binary(max_size=LIMIT))
-def test_no_other_bytes_are_gzip(body: bytes):
+def test_no_other_bytes_are_gzip(body: bytes) -> None:
     with pytest.raises(Problem) as refused:
         unpack(body, b"gzip", LIMIT)
     assert refused.value.status == 400
 
 
 @given(st.decimals(0, VALUE_MAX, places=3))
-def test_every_value_in_range_is_kept_to_the_wh(value: Decimal):
+def test_every_value_in_range_is_kept_to_the_wh(value: Decimal) -> None:
     assert Decimal(value_text(f"{value:f}")) == value
 
 
-@given(st.one_of(st.floats(), st.integers(), st.text(max_size=40)))
-def test_any_other_value_is_refused_and_never_changed(value: float | str):
+@given(st.one_of(st.floats(allow_nan=False), st.integers(), st.text(max_size=40)))
+def test_any_other_value_is_refused_and_never_changed(value: float | str) -> None:
     try:
         text = value_text(value)
     except Problem as problem:
@@ -99,12 +99,12 @@ def test_any_other_value_is_refused_and_never_changed(value: float | str):
 
 
 @pytest.mark.parametrize("token", ["", "a", "a.b", ".0123456789abcdef", "id.short", "ключ.0123456789abcdef"])
-def test_a_weak_key_is_refused(token: str):
+def test_a_weak_key_is_refused(token: str) -> None:
     with pytest.raises(ValueError, match="at least 16"):
         key_from_token(token, frozenset({"admin"}), None, None, None)
 
 
-def test_the_secret_is_not_in_what_is_stored_and_no_two_are_alike():
+def test_the_secret_is_not_in_what_is_stored_and_no_two_are_alike() -> None:
     made = [new_key(frozenset({"ingest"}), None, None, None) for _ in range(100)]
     assert len({token for token, _ in made}) == 100
     for token, key in made:
@@ -112,13 +112,13 @@ def test_the_secret_is_not_in_what_is_stored_and_no_two_are_alike():
         assert token.startswith(key.key_id + ".")
 
 
-def test_clients_that_are_refused_together_do_not_come_back_together():
+def test_clients_that_are_refused_together_do_not_come_back_together() -> None:
     waits = [int(busy("overloaded", "", 3).headers[0][1]) for _ in range(200)]
     assert set(waits) == {1, 2, 3, 4, 5}
 
 
 @pytest.mark.parametrize("code", KINDS)
-def test_every_problem_is_an_error_with_a_stable_type(code: str):
+def test_every_problem_is_an_error_with_a_stable_type(code: str) -> None:
     document = Problem(code, "detail").document()
     assert 400 <= KINDS[code].status <= 503
     assert str(document["type"]).endswith("/" + code.replace("_", "-"))
@@ -127,5 +127,5 @@ def test_every_problem_is_an_error_with_a_stable_type(code: str):
 @pytest.mark.parametrize(
     ("value", "text"), [("10432.500", "10432.5"), ("100.000", "100"), ("100", "100"), ("0.000", "0")]
 )
-def test_values_are_told_as_people_write_them(value: str, text: str):
+def test_values_are_told_as_people_write_them(value: str, text: str) -> None:
     assert plain(Decimal(value)) == text

@@ -27,7 +27,7 @@ async def held(store: ToldStore, queue: IngestQueue) -> asyncio.Future[Outcome]:
     return first
 
 
-async def test_what_waits_while_a_lane_writes_is_the_next_batch():
+async def test_what_waits_while_a_lane_writes_is_the_next_batch() -> None:
     store = ToldStore()
     queue = a_queue(store, lanes=1)
     first = await held(store, queue)
@@ -40,7 +40,7 @@ async def test_what_waits_while_a_lane_writes_is_the_next_batch():
     await queue.drain()
 
 
-async def test_a_batch_has_at_most_its_limit():
+async def test_a_batch_has_at_most_its_limit() -> None:
     store = ToldStore()
     queue = a_queue(store, lanes=1, batch_rows_max=3)
     await asyncio.gather(*[queue.submit(a_reading()) for _ in range(8)])
@@ -49,7 +49,7 @@ async def test_a_batch_has_at_most_its_limit():
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 5])
-async def test_there_are_never_more_writes_at_once_than_lanes(lanes: int):
+async def test_there_are_never_more_writes_at_once_than_lanes(lanes: int) -> None:
     store = ToldStore()
     queue = a_queue(store, lanes=lanes, batch_rows_max=1)
     await asyncio.gather(*[queue.submit(a_reading()) for _ in range(50)])
@@ -57,7 +57,7 @@ async def test_there_are_never_more_writes_at_once_than_lanes(lanes: int):
     await queue.drain()
 
 
-async def test_more_than_may_wait_is_refused_before_any_work():
+async def test_more_than_may_wait_is_refused_before_any_work() -> None:
     store = ToldStore()
     queue = a_queue(store, lanes=1, rows_max=2)
     first = await held(store, queue)
@@ -73,7 +73,7 @@ async def test_more_than_may_wait_is_refused_before_any_work():
     await queue.drain()
 
 
-async def test_when_the_oldest_waits_too_long_nothing_new_is_taken():
+async def test_when_the_oldest_waits_too_long_nothing_new_is_taken() -> None:
     store, clock = ToldStore(), Clock()
     queue = a_queue(store, clock, lanes=1, age_max_s=2.0)
     first = await held(store, queue)
@@ -89,7 +89,7 @@ async def test_when_the_oldest_waits_too_long_nothing_new_is_taken():
     await queue.drain()
 
 
-async def test_draining_settles_what_waits_and_takes_nothing_new():
+async def test_draining_settles_what_waits_and_takes_nothing_new() -> None:
     store = ToldStore()
     queue = a_queue(store, lanes=2, batch_rows_max=2)
     waiting = [queue.submit(a_reading()) for _ in range(9)]
@@ -103,7 +103,7 @@ async def test_draining_settles_what_waits_and_takes_nothing_new():
     assert len(store.stored) == 9
 
 
-async def test_a_defect_costs_its_batch_an_error_and_not_the_lane():
+async def test_a_defect_costs_its_batch_an_error_and_not_the_lane() -> None:
     store = ToldStore(RuntimeError("our own defect"))
     queue = a_queue(store, lanes=1)
     with pytest.raises(RuntimeError, match="our own defect"):
@@ -112,7 +112,7 @@ async def test_a_defect_costs_its_batch_an_error_and_not_the_lane():
     await queue.drain()
 
 
-async def test_a_client_that_hung_up_does_not_disturb_the_others():
+async def test_a_client_that_hung_up_does_not_disturb_the_others() -> None:
     store = ToldStore()
     queue = a_queue(store, lanes=1)
     first = await held(store, queue)

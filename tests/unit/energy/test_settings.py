@@ -16,7 +16,7 @@ def only_what_the_test_sets(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(f"ENERGY_{name.upper()}", raising=False)
 
 
-def test_without_settings_it_is_reachable_from_this_machine_only_and_asks_for_keys():
+def test_without_settings_it_is_reachable_from_this_machine_only_and_asks_for_keys() -> None:
     settings = Settings()
     assert is_loopback(settings.host)
     assert settings.auth is AuthMode.KEYS
@@ -25,7 +25,7 @@ def test_without_settings_it_is_reachable_from_this_machine_only_and_asks_for_ke
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.7", "energy.internal", ""])
-def test_without_keys_an_address_that_others_reach_is_refused(host: str):
+def test_without_keys_an_address_that_others_reach_is_refused(host: str) -> None:
     with pytest.raises(ValidationError, match="ENERGY_INSECURE"):
         Settings(host=host, auth=AuthMode.OFF)
     assert Settings(host=host, auth=AuthMode.OFF, insecure=True).auth is AuthMode.OFF
@@ -33,7 +33,7 @@ def test_without_keys_an_address_that_others_reach_is_refused(host: str):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
-def test_without_keys_loopback_is_allowed(host: str):
+def test_without_keys_loopback_is_allowed(host: str) -> None:
     assert Settings(host=host, auth=AuthMode.OFF).auth is AuthMode.OFF
 
 
@@ -48,17 +48,17 @@ def test_without_keys_loopback_is_allowed(host: str):
     ],
     ids=str,
 )
-def test_what_cannot_work_is_refused(wrong: dict[str, Any]):
+def test_what_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Settings(**wrong)
 
 
-def test_every_setting_can_be_set_from_the_environment(monkeypatch: pytest.MonkeyPatch):
+def test_every_setting_can_be_set_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENERGY_QUEUE_ROWS_MAX", "17")
     assert Settings().queue_rows_max == 17
 
 
-def test_no_secret_is_printed():
+def test_no_secret_is_printed() -> None:
     settings = Settings.model_validate(
         {"database_url": "postgresql://u:geheim@h/db", "bootstrap_admin_key": "id.geheim"}
     )

@@ -121,7 +121,7 @@ def previous_of(sent: Sent, others: list[Sent], meter: Meter | None) -> Previous
 @given(meter=_meters, before=_one_a_time, batch=_one_a_time, policy=_policies)
 def test_flags_and_period_of_a_batch_are_those_of_the_domain(
     ground: Ground, meter: Meter | None, before: list[Sent], batch: list[Sent], policy: CheckPolicy
-):
+) -> None:
     device = uuid4()
     if meter:
         ground.add(device, meter)
@@ -139,7 +139,7 @@ def test_flags_and_period_of_a_batch_are_those_of_the_domain(
 @given(meter=_meters, before=_one_a_time, sent=_sent, policy=_policies)
 def test_a_person_is_asked_exactly_when_the_domain_says_so(
     ground: Ground, meter: Meter | None, before: list[Sent], sent: Sent, policy: CheckPolicy
-):
+) -> None:
     device = uuid4()
     if meter:
         ground.add(device, meter)

@@ -40,11 +40,21 @@ def document_hand_written(app: FastAPI) -> None:
                 "key": {"type": "http", "scheme": "bearer", "bearerFormat": "<id>.<secret>"}
             }
             document["security"] = [{"key": []}]
+            for operation in (method for path in document["paths"].values() for method in path.values()):
+                _say_problem_json(operation["responses"])
+            document["paths"]["/v1/window"]["get"]["security"] = []  # anybody may ask
             document["paths"].update(_paths())
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents for extending the document
+
+
+def _say_problem_json(responses: Document) -> None:
+    """FastAPI documents every model as application/json; refusals are sent as problem documents."""
+    for status, response in responses.items():
+        if int(status) >= 400 and "application/json" in response.get("content", {}):  # noqa: PLR2004 - where refusals begin
+            response["content"] = {"application/problem+json": response["content"]["application/json"]}
 
 
 def _paths() -> Document:
