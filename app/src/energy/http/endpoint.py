@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from energy.http.body import ClientGone
@@ -13,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(ABC):
     """An ASGI application for one path and POST. `route` is the path template, for metrics and documentation."""
 
     route: str
@@ -32,6 +33,6 @@ class Endpoint:
                 send, self.route, Problem("internal", "It may not be stored. Send it again with its id.")
             )
 
+    @abstractmethod
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The endpoint's own part; may raise `Problem`."""
-        raise NotImplementedError
