@@ -23,7 +23,7 @@ from prescaler.objects import FINALIZER, GROUP, VERSION
 
 log = logging.getLogger(__name__)
 
-FIRST_TURN_S = 15.0
+FIRST_TURN_S = 30.0
 
 
 def _names(variable: str) -> tuple[str, ...]:

@@ -8,8 +8,9 @@ others; an API server that doesn't answer ends the pass, and the next one starts
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from prescaler import metrics
 from prescaler.clock import Clock
@@ -28,6 +29,8 @@ SPACING_MIN_S = 1.0  # however many wake-ups arrive, and before a failed object 
 CONCURRENCY_MAX = 20
 STALLED_AFTER_S = 90.0  # longer than a pass in which every request runs into its deadline
 
+T = TypeVar("T")
+R = TypeVar("R")
 Found = tuple[BillingWindow, Declared | None]
 
 
@@ -103,39 +106,38 @@ class Loop:
         windows = [window for scope in self._namespaces for window in await self._kube.list(WINDOWS, scope)]
         snapshot = Snapshot(self._kube, windows, self._room, clusterwide=self._namespaces == [None])
         await snapshot.read()
-        gate = asyncio.Semaphore(CONCURRENCY_MAX)
-        found = await asyncio.gather(*(self._understand(window, gate) for window in windows))
+        found = [each for each in await _in_turns(self._understand, windows) if each is not None]
         owners = _owners(found)
-        outcomes = await asyncio.gather(*(self._look(each, snapshot, owners, gate) for each in found if each))
+
+        async def look(each: Found) -> bool:
+            return await self._look(each, snapshot, owners)
+
+        outcomes = await _in_turns(look, found)
         self._forget(windows)
         metrics.WINDOWS.set(len(windows))
         metrics.TICKS.labels("done").inc()
         metrics.TICK_SECONDS.observe(time.perf_counter() - began)
         metrics.LAST_TICK.set_to_current_time()
-        return self._pause_s([d.plan.changes_at for _, d in filter(None, found) if d], done=all(outcomes))
+        return self._pause_s([d.plan.changes_at for _, d in found if d], done=all(outcomes))
 
-    async def _understand(self, window: BillingWindow, gate: asyncio.Semaphore) -> Found | None:
-        async with gate:
-            try:
-                return window, await self._declarations.of(window)
-            except InvalidSpecError as error:
-                done = await self._guarded(window, self._reconciler.invalid(window, error))
-                return (window, None) if done else None
+    async def _understand(self, window: BillingWindow) -> Found | None:
+        try:
+            return window, await self._declarations.of(window)
+        except InvalidSpecError as error:
+            done = await self._guarded(window, self._reconciler.invalid(window, error))
+            return (window, None) if done else None
 
-    async def _look(
-        self, found: Found, snapshot: Snapshot, owners: dict[tuple[str, str], tuple[str, str]], gate: asyncio.Semaphore
-    ) -> bool:
+    async def _look(self, found: Found, snapshot: Snapshot, owners: dict[tuple[str, str], tuple[str, str]]) -> bool:
         window, declared = found
-        async with gate:
-            if declared is None:
-                return True
-            target = (window.metadata.namespace, declared.spec.target_ref.name)
-            owner = owners.get(target)
-            if window.metadata.deletion_timestamp is not None:
-                hpa = snapshot.hpas.get(target) if owner is None else None  # with an heir there is nothing to restore
-                return await self._guarded(window, self._reconciler.release(window, declared, hpa))
-            rival = owner[1] if owner not in {None, window.key} and declared.spec.mode is Mode.ACTIVE else None
-            return await self._guarded(window, self._reconciler.reconcile(window, declared, snapshot, rival))
+        if declared is None:
+            return True
+        target = (window.metadata.namespace, declared.spec.target_ref.name)
+        owner = owners.get(target)
+        if window.metadata.deletion_timestamp is not None:
+            hpa = snapshot.hpas.get(target) if owner is None else None  # with an heir there is nothing to restore
+            return await self._guarded(window, self._reconciler.release(window, declared, hpa))
+        rival = owner[1] if owner not in {None, window.key} and declared.spec.mode is Mode.ACTIVE else None
+        return await self._guarded(window, self._reconciler.reconcile(window, declared, snapshot, rival))
 
     async def _guarded(self, window: BillingWindow, work: Coroutine[None, None, None]) -> bool:
         """Whether it could be finished. An API server that is away is everybody's problem, not this object's."""
@@ -169,11 +171,19 @@ class Loop:
         return max(0.05, until)
 
 
-def _owners(found: Sequence[Found | None]) -> dict[tuple[str, str], tuple[str, str]]:
+async def _in_turns(work: Callable[[T], Awaitable[R]], items: Sequence[T]) -> list[R]:
+    """Some at a time: a thousand tasks at once would be megabytes, and as many requests."""
+    done: list[R] = []
+    for start in range(0, len(items), CONCURRENCY_MAX):
+        done += await asyncio.gather(*(work(item) for item in items[start : start + CONCURRENCY_MAX]))
+    return done
+
+
+def _owners(found: Sequence[Found]) -> dict[tuple[str, str], tuple[str, str]]:
     """Which BillingWindow an HPA belongs to: the oldest that acts on it, and by name if they are of the same second."""
     claims = sorted(
         (w.metadata.creation_timestamp, *w.key, d.spec.target_ref.name)
-        for w, d in filter(None, found)
+        for w, d in found
         if d is not None and d.spec.mode is Mode.ACTIVE and w.metadata.deletion_timestamp is None
     )
     owners: dict[tuple[str, str], tuple[str, str]] = {}

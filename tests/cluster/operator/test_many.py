@@ -38,7 +38,7 @@ async def thousand(rig: Rig) -> Rig:
     return rig
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 async def test_a_thousand_windows(api: Cluster, thousand: Rig):
     rig = thousand
     figures = {}
