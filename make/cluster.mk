@@ -14,7 +14,7 @@ ON_CLUSTER = export KUBECONFIG="$$(mktemp)"; kind get kubeconfig --name $(KIND_N
 else
 CLUSTER_UP := cluster-up
 IMAGES_IN := cluster-images
-ON_CLUSTER = eval "$$($(HARNESS) status)";
+ON_CLUSTER = eval "$$($(HARNESS) status)"; export PATH="$$(dirname "$$($(HARNESS) tool kubectl)"):$$PATH";
 endif
 
 .PHONY: cluster-tools
