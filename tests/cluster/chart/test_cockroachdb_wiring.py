@@ -4,7 +4,9 @@ Certificates, join, init, readiness, users, rolling restart and drain order. Wha
 shown here.
 """
 
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,16 +35,21 @@ asyncio.run(main())
 def volumes(one_node: Cluster) -> Iterator[str]:
     """Local volumes by hand: a storage class of its own."""
     name = "standin"
+    disks = Path(tempfile.mkdtemp(prefix="energy-volumes-"))
+    disks.chmod(0o755)
     for number in range(VOLUMES):
+        (disks / str(number)).mkdir()
+        (disks / str(number)).chmod(0o777)  # noqa: S103 - a hostPath isn't handed over to the pod's group
         one_node.kubectl.apply({
             "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"{name}-{number}"},
             "spec": {
                 "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": name,
-                "hostPath": {"path": f"/tmp/{name}-{number}-{id(one_node)}", "type": "DirectoryOrCreate"},  # noqa: S108
+                "hostPath": {"path": str(disks / str(number)), "type": "Directory"},
             },
         })  # fmt: skip
     yield name
     one_node.kubectl("delete", "pv", *(f"{name}-{number}" for number in range(VOLUMES)), "--wait=false")
+    shutil.rmtree(disks)
 
 
 def cockroachdb(database: Database, storage_class: str) -> dict[str, Any]:

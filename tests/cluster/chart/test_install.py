@@ -53,7 +53,7 @@ def test_install_test_upgrade_rollback_uninstall(
     )
     assert window["status"]["phase"] != "Invalid"
     kubectl("scale", "deployment/energy", "--replicas=3", *here)  # as an HPA does, through the scale subresource
-    kubectl("patch", "hpa", "energy", *here, "--field-manager=prescaler", "--type=merge", "--patch", MINIMUM)
+    kubectl("patch", "hpa", "energy", *here, "--field-manager=somebody", "--type=merge", "--patch", MINIMUM)
     before = release.names("jobs")
 
     release.upgrade("--set=app.podAnnotations.changed=yes")
@@ -120,7 +120,7 @@ def test_no_reading_is_lost_while_it_scales_rolls_and_loses_pods(
     scaling = {"autoscaling": {"cpuUtilization": 40}, "operator": {"enabled": False}}
     release = Release(one_node, one_node_namespace, tmp_path, EXTERNAL, scaling)
     release.install()
-    with load(release, tmp_path, rate=300, seconds=75) as running:
+    with load(release, tmp_path, rate=300, seconds=120) as running:
         wait_until(lambda: len(release.ready_pods()) >= 2, "the HPA has scaled out", timeout_s=70, every_s=0.5)
         release.upgrade("--set=app.podAnnotations.rolled=once")
         for _ in range(2):
