@@ -39,7 +39,7 @@ def volumes(one_node: Cluster) -> Iterator[str]:
     disks.chmod(0o755)
     for number in range(VOLUMES):
         (disks / str(number)).mkdir()
-        (disks / str(number)).chmod(0o777)  # noqa: S103 - a hostPath isn't handed over to the pod's group
+        (disks / str(number)).chmod(0o777)  # a hostPath isn't handed over to the pod's group
         one_node.kubectl.apply({
             "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"{name}-{number}"},
             "spec": {
