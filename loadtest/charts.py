@@ -56,7 +56,9 @@ Panel = tuple[str, Callable[[Axes, Evidence], None]]
 
 def panels_of(run: Evidence) -> list[Panel]:
     """The panels there is something to show in, in the order in which one reads them."""
-    panels: list[Panel] = [("Requests a second", requests), ("Time until the answer", latency)]
+    panels: list[Panel] = [("Requests a second", requests)]
+    if run.seconds["p50"].notna().any():
+        panels.append(("Time until the answer", latency))
     if run.has("ready") or run.has("hpa_min"):
         panels.insert(0, ("Pods", pods))
     if run.has("queue_rows"):
@@ -183,12 +185,10 @@ def latency(axis: Axes, run: Evidence) -> None:
             marker="." if len(table) < FEW_POINTS else None,
         )
     axis.fill_between(at, table["p50"].astype(float), table["p99"].astype(float), color=AMBER, alpha=0.12, linewidth=0)
-    if table["p50"].notna().any():
-        axis.set_yscale("log")
-        low, high = float(table["p50"].min()), float(table["p99"].max())
-        axis.set_ylim(max(low / 2, 0.1), high * 2)
-        axis.yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1.0, 3.0), numticks=8))
-        axis.yaxis.set_minor_locator(mpl.ticker.NullLocator())
+    axis.set_yscale("log")
+    axis.set_ylim(max(float(table["p50"].min()) / 2, 0.1), float(table["p99"].max()) * 2)
+    axis.yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1.0, 3.0), numticks=8))
+    axis.yaxis.set_minor_locator(mpl.ticker.NullLocator())
     axis.yaxis.set_major_formatter(MS)
 
 
@@ -231,7 +231,7 @@ def commits(axis: Axes, run: Evidence) -> None:
     if run.has("rows_a_commit"):
         right = axis.twinx()
         right.plot(*run.series("rows_a_commit"), color=GREEN, linewidth=1.3)
-        right.set_ylim(bottom=0)
+        right.set_ylim(0, float(np.nanmax(run.series("rows_a_commit")[1])) * 1.2)
         right.spines["right"].set_visible(False)
         right.grid(visible=False)
         right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} rows"))

@@ -22,6 +22,7 @@ MIB = 1024 * 1024
 MONTH_DAYS = 31
 K6_THRESHOLDS_MISSED = 99
 K6_INTERRUPTED = 105
+SILENCE_S = 2
 
 
 @dataclass(frozen=True)
@@ -119,12 +120,24 @@ class Evidence:
             found.append("The ledger is empty: no request was ever answered, nothing can be said about the service.")
         if self.ledger.cut_off:
             found.append("The last line of the ledger is cut off: one answer may be unrecorded.")
+        if (silent_s := self.silent_from_s) is not None:
+            found.append(
+                f"From second {silent_s} on the service gave no answer: the figures are those of a service that died."
+            )
         if self.verdict.get("lost") is None:
             why = self.verdict.get("not_counted_because") or "the run ended before the database was asked"
             found.append(f"Lost and duplicated were not counted: {why}.")
         if not any("commits" in row for row in self.samples.columns):
             found.append("No /metrics page could be read: queue, commit and memory are not drawn.")
         return found
+
+    @property
+    def silent_from_s(self) -> int | None:
+        """The second from which no reading was stored or shed to the end, if the end is that silent."""
+        table = self.seconds
+        answered = table.index[(table["acknowledged"] + table["replayed"] + table["shed"] + table["refused"]) > 0]
+        last = int(answered[-1]) + 1 if len(answered) else 0
+        return last if table["failed"].loc[last:].sum() > 0 and len(table) - last >= SILENCE_S else None
 
     @property
     def complete(self) -> bool:

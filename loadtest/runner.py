@@ -30,7 +30,7 @@ from loadtest.settings import SCRIPTS, changed, setting
 K6 = shutil.which("k6", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}") or "k6"
 LEAST_LOAD_TO_NOTE = 0.5
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 Drive = Callable[[str, "Target", Path, dict[str, str], str, str], int]

@@ -54,7 +54,7 @@ export const NOTHING_FAILED = { failed: [`rate<=${number('LOAD_FAILED_MAX')}`] }
 export function openLoop(rate, durationS, extra) {
   return {
     executor: 'constant-arrival-rate', rate, timeUnit: '1s', duration: `${durationS}s`,
-    preAllocatedVUs: Math.min(number('LOAD_VUS_MAX'), Math.max(10, Math.ceil(rate / 2))), maxVUs: number('LOAD_VUS_MAX'),
+    preAllocatedVUs: Math.min(number('LOAD_VUS_MAX'), Math.max(50, Math.ceil(rate / 2))), maxVUs: number('LOAD_VUS_MAX'),
     gracefulStop: '30s', ...extra,
   };
 }
@@ -63,7 +63,7 @@ export function openLoopStages(stages, startRate) {
   const most = Math.max(...stages.map((stage) => stage.target));
   return {
     executor: 'ramping-arrival-rate', startRate, timeUnit: '1s', stages, gracefulStop: '30s',
-    preAllocatedVUs: Math.min(number('LOAD_VUS_MAX'), Math.max(10, Math.ceil(most / 2))), maxVUs: number('LOAD_VUS_MAX'),
+    preAllocatedVUs: Math.min(number('LOAD_VUS_MAX'), Math.max(50, Math.ceil(most / 2))), maxVUs: number('LOAD_VUS_MAX'),
   };
 }
 
