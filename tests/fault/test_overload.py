@@ -113,12 +113,14 @@ def test_sigterm_without_a_database_ends_within_the_deadline(
         assert service.process.wait(10) == 0
 
 
-def test_a_service_that_drains_takes_nothing_more(start_process: StartProcess, database: str) -> None:
-    service = start_process(database_url=database, drain_delay_s=1)
+def test_a_stopping_service_is_unready_and_still_serves_until_it_stops_listening(
+    start_process: StartProcess, database: str
+) -> None:
+    service = start_process(database_url=database, drain_delay_s=2)
     with client_of(service) as client:
         service.terminate()
         until(lambda: client.get("/readyz").status_code == 503, "the service to be unready")
         body = {"device_id": "6f1c7d9e-7d5e-4c55-9d0b-000000000001", "value": 1}
-        assert client.post("/v1/values", json=body).status_code == 201, "until it stops listening it goes on serving"
+        assert client.post("/v1/values", json=body).status_code == 201
     assert service.process.wait(20) == 0
     assert len(rows_of(database)) == 1
