@@ -39,6 +39,8 @@ class Outlook:
         shortage = self._declared() or (await self._observed(workload) if workload is not None else None)
         if shortage is None:
             words = f"nothing stands in the way of {self.schedule.highest} pods"
+            if self.snapshot.room_forbidden:
+                words += "; the nodes are not checked, for want of the right to list nodes and all pods"
             report.judge("CapacitySufficient", holds=True, reason="Sufficient", message=words)
             return
         message = shortage.message

@@ -29,6 +29,7 @@ class Room:
         self._lock = asyncio.Lock()
         self._found: tuple[Sequence[Node], Sequence[Pod]] | None = None
         self._at = float("-inf")
+        self.forbidden = False
 
     async def look(self) -> tuple[Sequence[Node], Sequence[Pod]] | None:
         async with self._lock:
@@ -36,6 +37,7 @@ class Room:
                 nodes = await listed(self._kube, NODES, None)
                 pods = await listed(self._kube, PODS, None) if nodes is not None else None
                 self._found = None if nodes is None or pods is None else (nodes, pods)
+                self.forbidden = self._found is None
                 self._at = self._monotonic()
         return self._found
 
@@ -72,6 +74,10 @@ class Snapshot:
 
     async def quotas(self, namespace: str) -> Sequence[Quota]:
         return await listed(self._kube, QUOTAS, namespace) or []
+
+    @property
+    def room_forbidden(self) -> bool:
+        return self._room.forbidden
 
     async def room(self) -> tuple[Sequence[Node], Sequence[Pod]] | None:
         return await self._room.look()
