@@ -38,19 +38,20 @@ def service(dsn: str, settings: Mapping[str, str]) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def ceiling() -> Iterator[str]:
-    """The server with nothing behind it."""
+def ceiling(processes: int = 1) -> Iterator[str]:
+    """The server with nothing behind it, in so many processes on one socket."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.ceiling", str(listener.fileno())], pass_fds=[listener.fileno()]
-    )
+    command = [sys.executable, "-m", "tests.bench.ceiling", str(listener.fileno())]
+    started = [subprocess.Popen(command, pass_fds=[listener.fileno()]) for _ in range(processes)]
     listener.close()
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.terminate()
-        process.wait(timeout=30)
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.wait(timeout=30)
 
 
 def _wait_for(url: str) -> None:
@@ -69,4 +70,4 @@ def rss_mib(base: str) -> float:
     """Resident memory of the service, from its own metrics."""
     with urllib.request.urlopen(base + "/metrics", timeout=5) as page:  # noqa: S310 - our own address
         found = re.search(rb"^process_resident_memory_bytes ([\d.e+]+)", page.read(), re.MULTILINE)
-    return float(found[1]) / 2**20 if found else float("nan")
+    return float(found[1]) / 2**20 if found else 0.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import msgspec
 
@@ -81,7 +82,13 @@ class Problem(Exception):
 
     def body(self) -> bytes:
         """The document as bytes."""
-        return msgspec.json.encode(self.document())
+        return msgspec.json.encode(self.document()) if self.more else _encoded(self.code, self.detail)
+
+
+@lru_cache(maxsize=64)
+def _encoded(code: str, detail: str) -> bytes:
+    """A plain document. Under overload one and the same is sent thousands of times a second, when time is short."""
+    return msgspec.json.encode(Problem(code, detail).document())
 
 
 def busy(code: str, detail: str, retry_after_s: int) -> Problem:
