@@ -264,7 +264,8 @@ def comparison(rows: Sequence[dict[str, Any]]) -> Figure:
         left.set_title("What became of the requests", loc="left", fontsize=11, fontweight="bold", pad=22)
         left.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=5, borderaxespad=0.1, handlelength=1.1)
         left.grid(axis="y", visible=False)
-        tails = [max(row["tail_s"], 0.01) for row in rows]
+        shortest = 0.01
+        tails = [max(row["tail_s"], shortest) for row in rows]
         right.barh(
             at,
             tails,
@@ -274,10 +275,15 @@ def comparison(rows: Sequence[dict[str, Any]]) -> Figure:
         )
         for y, tail in zip(at, tails, strict=True):
             right.annotate(
-                f"{tail:.2f} s", (tail, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8.5
+                f"{tail:.2f} s" if tail > shortest else "none",
+                (tail, y),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8.5,
             )
         right.set_xscale("log")
-        right.set_xlim(0.01, max(10.0, max(tails) * 4))
+        right.set_xlim(shortest, max(10.0, max(tails) * 4))
         right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} s"))
         right.set_title("Wait after the last second", loc="left", fontsize=11, fontweight="bold", pad=22)
         right.grid(axis="y", visible=False)

@@ -23,6 +23,8 @@ TASK_TESTS = {
     3: (1000, "sequential", "v2"),
     4: (1000, "parallel", "v1"),
 }
+BEYOND = 3000
+"""Requests in a burst of one more test: three times what the task asks of five replicas, against one."""
 DATABASE_SCHEMES = ("postgres://", "postgresql://", "cockroachdb://")
 
 
@@ -96,7 +98,7 @@ def bursts(folder: Path, title: str, cells: Sequence[Cell], note: str) -> Path:
 
 
 def seed_tests(folder: Path) -> Path:
-    """The task's tests 1 to 4, each against one replica and against five."""
+    """The task's tests 1 to 4, each against one replica and against five, and one more."""
     cells = [
         Cell(
             f"Test {n}: {rate}/s {strategy}, {replicas} replica{'s' * (replicas > 1)}",
@@ -108,6 +110,7 @@ def seed_tests(folder: Path) -> Path:
         for n, (rate, strategy, _) in TASK_TESTS.items()
         for replicas in (1, 5)
     ]
+    cells.append(Cell(f"Beyond: {BEYOND}/s group, 1 replica", "seed-tests", {"LOAD_BURST": str(BEYOND)}))
     note = "Bursts of N requests at the start of each of five seconds, as in the task's own test program."
     return bursts(folder, "The task's four tests", cells, note)
 

@@ -35,7 +35,8 @@ from energy.store.postgres.statements import APPEND
 SECONDS = float(os.environ.get("BENCH_SECONDS", "6"))
 ROWS_BEFORE = int(os.environ.get("BENCH_ROWS", "1000000"))
 LUA = Path(__file__).with_name("post.lua")
-console = Console(width=120)
+_POSTGRES: list[int] = []  # the process of the database that this run has started
+console = Console(width=160)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,13 @@ class Point:
     rss_mib: float = 0.0
     probe_refused_p99_ms: float = 0.0
     probe_stored_p99_ms: float = 0.0
+    service_cpu_us: float = 0.0  # processor time for one request, of the service's process
+    postgres_cpu_us: float = 0.0  # the same of the database
 
 
-def wrk(what: str, table: str, base: str, path: str, concurrency: int, *, token: str = "", key: bool = False) -> Point:
+def wrk(
+    what: str, table: str, server: servers.Server, path: str, concurrency: int, *, token: str = "", key: bool = False
+) -> Point:
     """One point with wrk; answers other than 200 and 201 are counted as refused."""
     environment = {
         **os.environ,
@@ -72,8 +77,9 @@ def wrk(what: str, table: str, base: str, path: str, concurrency: int, *, token:
         "30s",
         "-s",
         str(LUA),
-        base,
+        server.base,
     ]
+    before, postgres_before = server.cpu_s(), servers.cpu_s(_POSTGRES)
     started = time.monotonic()
     output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     spent = max(time.monotonic() - started, SECONDS)
@@ -84,15 +90,20 @@ def wrk(what: str, table: str, base: str, path: str, concurrency: int, *, token:
     latency = re.search(r"LATENCY ([\d.]+) ([\d.]+) ([\d.]+)", output)
     p50, p99, most = (float(x) for x in latency.groups()) if latency else (0.0, 0.0, 0.0)
     refused = sum(statuses.values()) - good
-    rss = 0.0 if what.startswith("ceiling") else servers.rss_mib(base)
+    rss = 0.0 if what.startswith("ceiling") else servers.rss_mib(server.base)
+    a_request = 1e6 / (good + refused)
+    cpu_us = (server.cpu_s() - before) * a_request
+    postgres_us = (servers.cpu_s(_POSTGRES) - postgres_before) * a_request
     point = Point(what, table, concurrency, good / spent, p50, p99, most, refused, rss)
+    point = replace(point, service_cpu_us=cpu_us, postgres_cpu_us=postgres_us)
     console.print(
-        f"  {what:<28} {table:<6} c={concurrency:<5} {point.rate:>9,.0f}/s  p99 {p99:7.1f} ms  refused {refused}"
+        f"  {what:<28} {table:<6} c={concurrency:<5} {point.rate:>9,.0f}/s  p99 {p99:7.1f} ms  refused {refused:<6}"
+        f" CPU a request: service {cpu_us:.0f} µs, PostgreSQL {postgres_us:.0f} µs"
     )
     return point
 
 
-async def batches(what: str, table: str, base: str, items: int, clients: int) -> Point:
+async def batches(what: str, table: str, server: servers.Server, items: int, clients: int) -> Point:
     """The batch endpoint: bodies are made beforehand, so that the client costs little."""
     posts = max(clients * 2, int(40_000 * SECONDS / items / 2))
     bodies = [
@@ -102,7 +113,7 @@ async def batches(what: str, table: str, base: str, items: int, clients: int) ->
         for _ in range(posts)
     ]
     done, took = 0, []
-    async with httpx.AsyncClient(base_url=base, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=server.base, timeout=60) as client:
 
         async def work() -> None:
             nonlocal done
@@ -138,25 +149,25 @@ async def key_for(dsn: str) -> str:
 def measure_service(dsn: str, table: str, points: list[Point]) -> None:
     """Everything that goes over HTTP."""
     quiet = {"ENERGY_AUTH": "off", "ENERGY_LOG_LEVEL": "ERROR", "ENERGY_QUEUE_AGE_MAX_S": "10"}
-    with servers.ceiling() as base:
-        points.extend(wrk("ceiling", table, base, "/", c) for c in (32, 256))
-    with servers.ceiling(processes=2) as base:
-        points.append(wrk("ceiling, 2 processes", table, base, "/", 256))
+    with servers.ceiling() as server:
+        points.extend(wrk("ceiling", table, server, "/", c) for c in (32, 256))
+    with servers.ceiling(processes=2) as server:
+        points.append(wrk("ceiling, 2 processes", table, server, "/", 256))
     for strategy in ("group", "parallel", "sequential"):
-        with servers.service(dsn, {**quiet, "ENERGY_WRITE_STRATEGY": strategy}) as base:
-            points.extend(wrk(strategy, table, base, "/v1/values", c) for c in (32, 256))
+        with servers.service(dsn, {**quiet, "ENERGY_WRITE_STRATEGY": strategy}) as server:
+            points.extend(wrk(strategy, table, server, "/v1/values", c) for c in (32, 256))
     token = asyncio.run(key_for(dsn))
-    with servers.service(dsn, {**quiet, "ENERGY_AUTH": "keys"}) as base:
-        points.extend(wrk("whole path", table, base, "/v1/readings", c, token=token, key=True) for c in (1, 32, 256))
-    with servers.service(dsn, {**quiet, "ENERGY_AUTH": "keys", "ENERGY_WORKERS": "2"}) as base:
-        points.append(wrk("whole path, 2 processes", table, base, "/v1/readings", 256, token=token, key=True))
-    with servers.service(dsn, quiet) as base:
-        points.extend(asyncio.run(batches("batch", table, base, items, 2)) for items in (1_000, 10_000))
+    with servers.service(dsn, {**quiet, "ENERGY_AUTH": "keys"}) as server:
+        points.extend(wrk("whole path", table, server, "/v1/readings", c, token=token, key=True) for c in (1, 32, 256))
+    with servers.service(dsn, {**quiet, "ENERGY_AUTH": "keys", "ENERGY_WORKERS": "2"}) as server:
+        points.append(wrk("whole path, 2 processes", table, server, "/v1/readings", 256, token=token, key=True))
+    with servers.service(dsn, quiet) as server:
+        points.extend(asyncio.run(batches("batch", table, server, items, 2)) for items in (1_000, 10_000))
     for what, limits in {"overload": {}, "overload, short queue": {"ENERGY_QUEUE_ROWS_MAX": "1000"}}.items():
-        with servers.service(dsn, {**quiet, **limits}) as base:
-            points.append(wrk(what, table, base, "/v1/values", 256))
-            with Probe(base, "/v1/values") as probe:
-                crowd = wrk(what, table, base, "/v1/values", 2_560)
+        with servers.service(dsn, {**quiet, **limits}) as server:
+            points.append(wrk(what, table, server, "/v1/values", 256))
+            with Probe(server.base, "/v1/values") as probe:
+                crowd = wrk(what, table, server, "/v1/values", 2_560)
             points.append(replace(crowd, probe_refused_p99_ms=probe.p99_ms(503), probe_stored_p99_ms=probe.p99_ms(201)))
 
 
@@ -220,6 +231,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="energy-bench-") as directory:
         server = EmbeddedPostgres(Path(directory) / "pg", ("-c max_wal_size=4GB",))
         server.start()
+        _POSTGRES.append(int((server.data_dir / "postmaster.pid").read_text().split()[0]))
         try:
             asyncio.run(migrations.migrate(server.dsn, cockroach=False, timeout_s=10))
             for table in ("empty", "full"):

@@ -11,15 +11,30 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 START_TIMEOUT_S = 60
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Something that answers at `base`, in the process `pid` and its children."""
+
+    base: str
+    pids: tuple[int, ...]
+
+    def cpu_s(self) -> float:
+        """Processor time that it has used so far."""
+        return cpu_s(self.pids)
+
+
 @contextlib.contextmanager
-def service(dsn: str, settings: Mapping[str, str]) -> Iterator[str]:
-    """`energy serve` on a port that the system chooses; yields its base URL."""
+def service(dsn: str, settings: Mapping[str, str]) -> Iterator[Server]:
+    """`energy serve` on a port that the system chooses."""
     environment = {**os.environ, "ENERGY_DATABASE_URL": dsn, "ENERGY_PORT": "0", **settings}
     process = subprocess.Popen(
         [Path(sys.executable).with_name("energy"), "serve"], env=environment, stderr=subprocess.PIPE, text=True
@@ -31,14 +46,14 @@ def service(dsn: str, settings: Mapping[str, str]) -> Iterator[str]:
             raise RuntimeError("the service did not say where it listens")
         base = f"http://{found[1]}:{found[2]}"
         _wait_for(base + "/readyz")
-        yield base
+        yield Server(base, (process.pid,))
     finally:
         process.terminate()
         process.communicate(timeout=60)
 
 
 @contextlib.contextmanager
-def ceiling(processes: int = 1) -> Iterator[str]:
+def ceiling(processes: int = 1) -> Iterator[Server]:
     """The server with nothing behind it, in so many processes on one socket."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
@@ -46,7 +61,7 @@ def ceiling(processes: int = 1) -> Iterator[str]:
     started = [subprocess.Popen(command, pass_fds=[listener.fileno()]) for _ in range(processes)]
     listener.close()
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield Server(f"http://127.0.0.1:{port}", tuple(process.pid for process in started))
     finally:
         for process in started:
             process.terminate()
@@ -64,6 +79,17 @@ def _wait_for(url: str) -> None:
         else:
             return
     raise RuntimeError(f"{url} did not answer within {START_TIMEOUT_S} s")
+
+
+def cpu_s(pids: Iterable[int]) -> float:
+    """Processor time of these processes with their children, those that have ended too."""
+    spent = 0.0
+    for pid in pids:
+        process = psutil.Process(pid)
+        for one in (process, *process.children()):
+            with contextlib.suppress(psutil.NoSuchProcess):  # a backend that ends while we look
+                spent += sum(one.cpu_times()[:4])
+    return spent
 
 
 def rss_mib(base: str) -> float:
