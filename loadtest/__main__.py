@@ -1,18 +1,31 @@
-"""`python -m loadtest`: fleet, run, report, seed-tests, compare, scale. Settings come from LOAD_* variables only."""
+"""`python -m loadtest`: generates, runs, reports and compares. Settings come from LOAD_* variables only."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from loadtest import compare, fleet, incluster, report, runner, service
+from loadtest import compare, fleet, fleet_import, incluster, measured, report, runner, service
 from loadtest.evidence import Evidence
 from loadtest.runner import Target, console
 from loadtest.sampler import Cluster
 from loadtest.settings import SCRIPTS, changed, setting, unknown
 
 SCENARIOS = sorted(path.stem for path in SCRIPTS.glob("*.js") if path.stem not in ("lib", "headend"))
+WITH_SCENARIO = {"run": "one scenario, with a report", "run-in-cluster": "the same, with k6 as a Job"}
+WITH_FOLDER = {
+    "report": "make the report of a run's folder again",
+    "fleet": "generate meters and readings",
+    "fleet-import": "import a generated fleet and note the speed",
+}
+ALONE = {
+    "seed-tests": "the task's four tests, one and five replicas",
+    "compare": "write strategies and databases side by side",
+    "scale": "throughput against replicas and batch sizes",
+    "measured": "copy the newest figures to docs/measured",
+}
 EXIT = {"passed": 0, "failed": 1, "unknown": 2}
 
 
@@ -22,32 +35,39 @@ def main() -> int:
         prog="python -m loadtest", description="The load lab; settings are in docs/load.md."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("run", help="one scenario, with a report").add_argument("scenario", choices=SCENARIOS)
-    commands.add_parser("run-in-cluster", help="the same, with k6 as a Job").add_argument("scenario", choices=SCENARIOS)
-    commands.add_parser("report", help="make the report of a run's folder again").add_argument("folder", type=Path)
-    commands.add_parser("fleet", help="generate meters and readings").add_argument("folder", type=Path)
-    commands.add_parser("seed-tests", help="the task's four tests, one and five replicas")
-    commands.add_parser("compare", help="write strategies and databases side by side")
-    commands.add_parser("scale", help="throughput against replicas and batch sizes")
+    for name, words in WITH_SCENARIO.items():
+        commands.add_parser(name, help=words).add_argument("scenario", choices=SCENARIOS)
+    for name, words in WITH_FOLDER.items():
+        commands.add_parser(name, help=words).add_argument("folder", type=Path)
+    for name, words in ALONE.items():
+        commands.add_parser(name, help=words)
     arguments = parser.parse_args()
     if misspelt := unknown():
         parser.error(f"no such setting: {', '.join(misspelt)} (the table is in docs/load.md)")
-    match arguments.command:
-        case "run":
-            return run(arguments.scenario)
-        case "run-in-cluster":
-            return run_in_cluster(arguments.scenario)
-        case "report":
-            return show(arguments.folder)
-        case "fleet":
-            fleet.generate(fleet.plan_from_settings(), arguments.folder)
-        case "seed-tests":
-            console.print(f"report: {compare.seed_tests(runner.new_folder('seed-tests'))}")
-        case "compare":
-            console.print(f"report: {compare.strategies(runner.new_folder('compare'))}")
-        case "scale":
-            console.print(f"report: {compare.cost_of_scale(runner.new_folder('scale'))}")
+    if arguments.command in WITH_SCENARIO:
+        return (run if arguments.command == "run" else run_in_cluster)(arguments.scenario)
+    if arguments.command == "report":
+        return show(arguments.folder)
+    for line in _words(arguments.command, getattr(arguments, "folder", Path())):
+        console.print(line)
     return 0
+
+
+def _words(command: str, folder: Path) -> Iterator[str]:
+    """Does what has no verdict; says where the result is."""
+    match command:
+        case "fleet":
+            fleet.generate(fleet.plan_from_settings(), folder)
+        case "fleet-import":
+            yield f"figures: {fleet_import.run(folder)}"
+        case "measured":
+            yield from map(str, measured.keep(Path(setting("LOAD_OUT_DIR"))))
+        case "seed-tests":
+            yield f"report: {compare.seed_tests(runner.new_folder('seed-tests'))}"
+        case "compare":
+            yield f"report: {compare.strategies(runner.new_folder('compare'))}"
+        case "scale":
+            yield f"report: {compare.cost_of_scale(runner.new_folder('scale'))}"
 
 
 def run(scenario: str) -> int:

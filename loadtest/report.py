@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,15 @@ def write(folder: Path) -> Path:
     )  # fmt: skip
     target = folder / "report.html"
     target.write_text(page)
+    outcome, why = run.judgement
+    numbers = {
+        "title": run.headline,
+        "outcome": outcome,
+        "why": why,
+        "verdict": run.verdict,
+        "figures": dict(_figures(run)),
+    }
+    _write_figures(folder, {**numbers, "about": run.about})
     return target
 
 
@@ -66,7 +76,13 @@ def write_comparison(
     )
     target = folder / "report.html"
     target.write_text(page)
+    _write_figures(folder, {"title": title, "notes": notes, "rows": rows})
     return target
+
+
+def _write_figures(folder: Path, figures: dict[str, Any]) -> None:
+    """The report's numbers for programs, and for the documents that quote them."""
+    (folder / "figures.json").write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _verdict(run: Evidence) -> list[dict[str, Any]]:

@@ -40,7 +40,7 @@ def instance(
 ) -> Iterator[Instance]:
     """Starts it, migrated and ready; stops it and removes its data afterwards. `more`: ENERGY_NAME=value settings."""
     with ExitStack() as stack:
-        database_url = database_url or stack.enter_context(_postgres())
+        database_url = database_url or stack.enter_context(postgres())
         common = {
             **os.environ,
             "ENERGY_AUTH": "off",
@@ -78,7 +78,8 @@ def wait_until_ready(url: str, timeout_s: float = START_TIMEOUT_S) -> None:
 
 
 @contextmanager
-def _postgres() -> Iterator[str]:
+def postgres() -> Iterator[str]:
+    """A PostgreSQL for one run: its DSN; gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="energy-load-") as directory:
         Path(directory).chmod(0o755)  # PostgreSQL runs as a user of its own when we are root
         server = EmbeddedPostgres(Path(directory) / "pg", options=("-c max_connections=300",))

@@ -2,7 +2,7 @@
 LAB := $(BIN)/python -m loadtest
 FLEET ?= build/fleet
 
-.PHONY: load load-spike load-soak load-mixed load-month load-seed load-scale compare fleet fleet-import load-report lint-load
+.PHONY: load load-spike load-soak load-mixed load-month load-seed load-scale compare fleet fleet-import measured load-report lint-load
 load: $(VENV)/ready ## The task's peak for a minute, with a report (against LOAD_BASE_URLS, or an instance of its own)
 	@$(LAB) run peak
 
@@ -34,9 +34,11 @@ fleet: $(VENV)/ready ## Generate LOAD_METERS meters with their readings (CSV and
 $(FLEET)/k6.json: | $(VENV)/ready
 	@$(LAB) fleet $(FLEET)
 
-fleet-import: $(VENV)/ready $(FLEET)/k6.json ## Import the generated fleet into ENERGY_DATABASE_URL
-	@$(BIN)/energy import meters $(FLEET)/meters.csv
-	@$(BIN)/energy import readings $(FLEET)/readings.csv
+fleet-import: $(VENV)/ready $(FLEET)/k6.json ## Import the generated fleet into LOAD_DATABASE_URL (or a database of its own), with the speed
+	@$(LAB) fleet-import $(FLEET)
+
+measured: $(VENV)/ready ## Copy the newest figures of bench and load to docs/measured, where the documents quote them
+	@$(LAB) measured
 
 load-report: $(VENV)/ready ## Make the report of RUN=build/load/... again, also of a run that died
 	@$(LAB) report $(RUN)
