@@ -1,0 +1,36 @@
+"""What the product has is documented: the pages made from the code are what the code says now."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from docs.reference import DOCS, PAGES, ROOT, alerts
+from energy.settings import Settings
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_is_what_the_code_says(name: str) -> None:
+    assert (DOCS / name).read_text() == PAGES[name](), "run: make reference"
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_a_setting_says_what_it_is(name: str) -> None:
+    description = Settings.model_fields[name].description
+    assert description
+    assert description.endswith(".")
+
+
+@pytest.mark.parametrize("alert", [rule["alert"] for rule in alerts()])
+def test_the_runbook_of_an_alert_says_what_to_do(alert: str) -> None:
+    page = (DOCS / "runbooks" / f"{alert}.md").read_text()
+    assert page.startswith(f"# {alert}\n")
+    assert "**Do.**" in page or "| do |" in page
+
+
+def test_every_setting_of_the_operator_is_told() -> None:
+    sources = (ROOT / "operator/src/prescaler").glob("*.py")
+    read = {name for source in sources for name in re.findall(r'"(PRESCALER_\w+)"', source.read_text())}
+    told = set(re.findall(r"PRESCALER_\w+", (ROOT / "operator/README.md").read_text()))
+    assert read == told
