@@ -17,16 +17,17 @@ from markdown_it.token import Token
 
 ROOT = Path(__file__).parents[2]
 _ELSEWHERE = {"build", "node_modules", "__pycache__"}
-_MARK = re.compile(r"<!-- not run: (.+?) -->\s*$", re.DOTALL)
+_MARK = re.compile(r"<!-- (not run|run by): ([^\n]+) -->\s*$")
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Commands for a shell; `not_run` is the reason that stands above those that no test runs."""
+    """Commands for a shell. Above it may stand why no test runs it (`not_run`), or which test of its own does (`run_by`)."""
 
     line: int
     text: str
     not_run: str | None
+    run_by: str | None
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ class Page:
             if token.type == "fence" and token.info.split()[:1] in (["sh"], ["bash"], ["shell"]):
                 start = (token.map or [0])[0]
                 above = _MARK.search("\n".join(lines[:start]))
-                yield Block(start + 1, token.content, above[1] if above else None)
+                marks = {above[1]: above[2]} if above else {}
+                yield Block(start + 1, token.content, marks.get("not run"), marks.get("run by"))
 
     @property
     def indented(self) -> Iterator[tuple[int, str]]:
@@ -103,3 +105,9 @@ def pages() -> dict[str, Page]:
         below[:] = [name for name in below if name not in _ELSEWHERE and (not name.startswith(".") or name == ".ci")]
         found += [Page(Path(folder) / name) for name in files if name.endswith(".md")]
     return {page.name: page for page in sorted(found, key=lambda page: page.path)}
+
+
+def commands(page: str, word: str) -> str:
+    """The command block of a page that has `word` in it, for the test that runs it."""
+    (found,) = (block.text for block in pages()[page].blocks if word in block.text)
+    return found
