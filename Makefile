@@ -9,6 +9,7 @@ UV := $(BIN)/uv
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 SOURCES := app operator/src tests loadtest
+TESTS := $(patsubst %/,%,$(filter-out tests/bench/ tests/__pycache__/,$(wildcard tests/*/)))
 
 .PHONY: help
 help: ## This list
@@ -47,7 +48,8 @@ run: $(VENV)/ready ## Start the service on 127.0.0.1:8000 with its own PostgreSQ
 lint: $(VENV)/ready ## ruff, mypy (strict) and the directions of the layers
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/ruff format --check $(SOURCES)
-	@$(BIN)/mypy app/src operator/src
+	@$(BIN)/mypy app/src operator/src loadtest tests/conftest.py $(TESTS)
+	@$(BIN)/mypy -p tests.bench
 	@$(BIN)/lint-imports
 
 .PHONY: format

@@ -2,13 +2,13 @@
 LAB := $(BIN)/python -m loadtest
 FLEET ?= build/fleet
 
-.PHONY: load load-spike load-soak load-mixed load-month load-seed load-scale compare fleet fleet-import measured load-report lint-load
+.PHONY: load load-spike load-soak load-mixed load-month load-seed load-scale compare fleet fleet-import measured load-report
 load: $(VENV)/ready ## The task's peak for a minute, with a report (against LOAD_BASE_URLS, or an instance of its own)
 	@$(LAB) run peak
 
 # Generator, service and database share this machine, and two cores can't send ten times 1000 a second.
-load-spike: $(VENV)/ready ## From 300 a second to ten times that, and back (LOAD_STRATEGY=sequential: more than it can store)
-	@LOAD_RATE="$${LOAD_RATE:-300}" $(LAB) run spike
+load-spike: $(VENV)/ready ## From 200 a second to ten times that, and back (LOAD_STRATEGY=sequential: more than it can store)
+	@LOAD_RATE="$${LOAD_RATE:-200}" $(LAB) run spike
 
 load-soak: $(VENV)/ready ## Writes and history reads for LOAD_DURATION_S (an hour unless said otherwise)
 	@LOAD_DURATION_S="$${LOAD_DURATION_S:-3600}" LOAD_RATE="$${LOAD_RATE:-200}" $(LAB) run soak
@@ -50,7 +50,3 @@ load-cluster: $(VENV)/ready ## k6 as a Job in the cluster, with a report: SCRIPT
 
 load-story: $(VENV)/ready ## The whole month on the test cluster: fleet, operator, rush, killed pods, one report
 	@$(BIN)/pytest -q -s -m "cluster and slow" tests/cluster/load
-
-lint: lint-load
-lint-load: $(VENV)/ready
-	@$(BIN)/mypy loadtest

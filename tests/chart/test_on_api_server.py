@@ -35,7 +35,9 @@ def of_this_cluster(values: Path) -> list[dict[str, Any]]:
 
 
 @every_profile
-def test_the_api_server_takes_it_without_a_warning(values: Path, with_crd: Cluster, control_plane_namespace: str):
+def test_the_api_server_takes_it_without_a_warning(
+    values: Path, with_crd: Cluster, control_plane_namespace: str
+) -> None:
     with_crd.kubectl(
         "apply", "--server-side", "--dry-run=server", "--warnings-as-errors", "--force-conflicts", "--validate=strict",
         "-n", control_plane_namespace, "-f", "-", given=yaml.safe_dump_all(in_namespace(values, control_plane_namespace)),
@@ -56,26 +58,30 @@ def kubeconform(schemas: str, manifests: str) -> subprocess.CompletedProcess[str
 
 
 @every_profile
-def test_kubeconform_accepts_it(values: Path, schemas: str):
+def test_kubeconform_accepts_it(values: Path, schemas: str) -> None:
     answer = kubeconform(schemas, template(f"--values={values}"))
     assert answer.returncode == 0, answer.stdout
 
 
-def test_kubeconform_accepts_the_billing_window_and_refuses_a_misspelt_one(schemas: str):
+def test_kubeconform_accepts_the_billing_window_and_refuses_a_misspelt_one(schemas: str) -> None:
     data = next(d for d in documents() if d["metadata"]["name"] == "energy-window" and d["kind"] == "ConfigMap")["data"]
     assert kubeconform(schemas, data["window.json"]).returncode == 0
     assert kubeconform(schemas, data["window.json"].replace("leadTime", "leedTime")).returncode == 1
 
 
 @every_profile
-def test_every_pod_passes_pod_security_restricted(values: Path, with_crd: Cluster, control_plane_namespace: str):
+def test_every_pod_passes_pod_security_restricted(
+    values: Path, with_crd: Cluster, control_plane_namespace: str
+) -> None:
     manifests = of_this_cluster(values)
     with_crd.kubectl.apply(*(m | {"metadata": m["metadata"] | {"namespace": control_plane_namespace}}
                              for m in manifests if m["kind"] == "ServiceAccount"))  # fmt: skip
     pods = [(m["metadata"]["name"], pod) for m in manifests if (pod := pod_of(m))]
     assert pods
     for name, pod in pods:  # enforcement acts on Pods only, so each template is created as one
-        body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"restartPolicy": "Never"} | pod}
+        body: dict[str, Any] = {
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"restartPolicy": "Never"} | pod,
+        }  # fmt: skip
         if any(constraint.get("matchLabelKeys") for constraint in pod.get("topologySpreadConstraints", [])):
             body["metadata"]["labels"] = {"pod-template-hash": "x"}
         with_crd.kubectl(
@@ -84,7 +90,7 @@ def test_every_pod_passes_pod_security_restricted(values: Path, with_crd: Cluste
         )  # fmt: skip
 
 
-def test_a_pod_that_is_not_restricted_is_refused(control_plane: Cluster, control_plane_namespace: str):
+def test_a_pod_that_is_not_restricted_is_refused(control_plane: Cluster, control_plane_namespace: str) -> None:
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "root"},
            "spec": {"containers": [{"name": "root", "image": "x", "securityContext": {"privileged": True}}]}}  # fmt: skip
     with pytest.raises(RuntimeError, match="violates PodSecurity"):
@@ -156,7 +162,7 @@ RIGHTS = [  # account, verb, resource, allowed
 ]
 
 
-def test_each_account_may_do_what_it_needs_and_nothing_else(installed: str, control_plane: Cluster):
+def test_each_account_may_do_what_it_needs_and_nothing_else(installed: str, control_plane: Cluster) -> None:
     wrong = []
     for account, verb, resource, allowed in RIGHTS:
         answer = subprocess.run(

@@ -84,16 +84,16 @@ SCHEMA = [
 
 
 @pytest.mark.parametrize(("sets", "says"), [*GUARDS, *SCHEMA])
-def test_is_refused(sets: list[str], says: str):
+def test_is_refused(sets: list[str], says: str) -> None:
     with pytest.raises(HelmError) as refused:
         template(*(f"--set={value}" for value in sets))
     assert says in str(refused.value)
 
 
-def test_the_external_database_alone_is_enough():
+def test_the_external_database_alone_is_enough() -> None:
     assert "kind: Deployment" in template(*EXTERNAL)
 
 
-def test_an_old_kubernetes_is_refused():
+def test_an_old_kubernetes_is_refused() -> None:
     with pytest.raises(HelmError, match="kubeVersion"):
         template("--kube-version=1.29.0")

@@ -30,25 +30,25 @@ def kinds(manifests: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 
 @every_profile
 @pytest.mark.parametrize("version", [3, 4])
-def test_lints_without_a_warning(values: Path, version: int):
+def test_lints_without_a_warning(values: Path, version: int) -> None:
     said = helm("lint", str(CHART), "--strict", f"--values={values}", version=version)
     assert "0 chart(s) failed" in said
     assert "WARNING" not in said
 
 
 @every_profile
-def test_both_helms_render_the_same(values: Path):
+def test_both_helms_render_the_same(values: Path) -> None:
     three, four = (list(yaml.safe_load_all(template(f"--values={values}", version=version))) for version in (3, 4))
     assert sorted(map(repr, three)) == sorted(map(repr, four))
 
 
 @every_profile
-def test_rendering_twice_gives_the_same(values: Path):
+def test_rendering_twice_gives_the_same(values: Path) -> None:
     assert template(f"--values={values}") == template(f"--values={values}")
 
 
 @every_profile
-def test_kube_score_finds_nothing_critical(values: Path):
+def test_kube_score_finds_nothing_critical(values: Path) -> None:
     manifests = template(f"--values={values}")
     answer = subprocess.run(
         [program("kube-score"), "score", "-", *KUBE_SCORE], input=manifests, capture_output=True, text=True, check=False
@@ -57,7 +57,7 @@ def test_kube_score_finds_nothing_critical(values: Path):
     assert "[OK]" in answer.stdout
 
 
-def test_what_is_made_from_the_chart_is_up_to_date(tmp_path: Path):
+def test_what_is_made_from_the_chart_is_up_to_date(tmp_path: Path) -> None:
     subprocess.run(["cp", "-r", str(ROOT / "helm"), str(tmp_path / "helm")], check=True)
     write(tmp_path)
     for folder in ("helm", "k8s"):
@@ -70,35 +70,34 @@ def test_what_is_made_from_the_chart_is_up_to_date(tmp_path: Path):
         assert drift.stdout == "", "run `make render` and commit what it writes"
 
 
-def test_no_manifest_holds_a_key_or_password():
+def test_no_manifest_holds_a_key_or_password() -> None:
     for values in CI_VALUES:
         for secret in kinds(documents(f"--values={values}"), "Secret"):
             assert not {"data", "stringData"} & secret.keys(), secret["metadata"]["name"]
 
 
-def test_no_replicas_are_rendered_while_an_hpa_sets_them():
+def test_no_replicas_are_rendered_while_an_hpa_sets_them() -> None:
     deployment = next(d for d in kinds(documents(), "Deployment") if d["metadata"]["name"] == "energy")
     assert "replicas" not in deployment["spec"]
 
 
-def test_the_operator_owns_the_minimum_of_the_hpa():
+def test_the_operator_owns_the_minimum_of_the_hpa() -> None:
     (with_window,) = kinds(documents(), "HorizontalPodAutoscaler")
     (without,) = kinds(documents("--set=operator.enabled=false"), "HorizontalPodAutoscaler")
     assert "minReplicas" not in with_window["spec"]
     assert without["spec"]["minReplicas"] == 2
 
 
-def test_a_new_image_makes_a_new_migration_job_and_the_same_one_does_not():
+def test_a_new_image_makes_a_new_migration_job_and_the_same_one_does_not() -> None:
     def job(*words: str) -> str:
-        return next(
-            j["metadata"]["name"] for j in kinds(documents(*words), "Job") if "-migrate-" in j["metadata"]["name"]
-        )
+        names = [str(j["metadata"]["name"]) for j in kinds(documents(*words), "Job")]
+        return next(name for name in names if "-migrate-" in name)
 
     assert job() == job("--set=service.port=81")
     assert job() != job("--set=app.image.tag=0.2.0")
 
 
-def test_only_the_parts_that_speak_to_the_api_server_mount_a_token():
+def test_only_the_parts_that_speak_to_the_api_server_mount_a_token() -> None:
     holders = set()
     for manifest in documents():
         pod = pod_of(manifest)
@@ -114,13 +113,13 @@ def test_only_the_parts_that_speak_to_the_api_server_mount_a_token():
     }  # fmt: skip
 
 
-def test_large_numbers_reach_the_service_as_numbers():
+def test_large_numbers_reach_the_service_as_numbers() -> None:
     deployment = next(d for d in kinds(documents(f"--values={CHART / 'ci/ha-values.yaml'}"), "Deployment"))
     environment = {e["name"]: e.get("value") for e in pod_of(deployment)["containers"][0]["env"]}  # type: ignore[index]
     assert environment["ENERGY_BATCH_BODY_BYTES_MAX"] == "134217728"
 
 
-def test_the_schema_knows_exactly_the_settings_of_the_service():
+def test_the_schema_knows_exactly_the_settings_of_the_service() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     the_charts_own = {
         "host", "port", "workers", "auth", "insecure", "database_url", "database_read_url", "data_dir", "migrate",
@@ -130,7 +129,7 @@ def test_the_schema_knows_exactly_the_settings_of_the_service():
     assert known == Settings.model_fields.keys() - the_charts_own
 
 
-def test_every_object_of_the_schema_that_is_ours_is_closed():
+def test_every_object_of_the_schema_that_is_ours_is_closed() -> None:
     free = {
         "labels", "affinity", "behavior", "annotations", "podAnnotations", "nodeSelector", "metrics", "prometheus",
         "requests", "limits", "env", "spec", "global", "items",
@@ -145,13 +144,13 @@ def test_every_object_of_the_schema_that_is_ours_is_closed():
     walk("values", json.loads((CHART / "values.schema.json").read_text()))
 
 
-def test_every_value_is_in_the_schema_with_a_description_where_it_has_one():
+def test_every_value_is_in_the_schema_with_a_description_where_it_has_one() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     assert schema["properties"].keys() - {"global"} == yaml.safe_load((CHART / "values.yaml").read_text()).keys()
     assert schema["properties"]["cockroachdb"]["properties"]["cache"]["description"]
 
 
-def test_every_alert_has_a_runbook():
+def test_every_alert_has_a_runbook() -> None:
     (rules,) = kinds(documents(f"--values={CHART / 'ci/ha-values.yaml'}"), "PrometheusRule")
     alerts = [rule for group in rules["spec"]["groups"] for rule in group["rules"]]
     assert alerts
@@ -172,4 +171,5 @@ def pod_of(manifest: dict[str, Any]) -> dict[str, Any] | None:
     if not template_of:
         return None
     claimed = [{"name": claim["metadata"]["name"], "emptyDir": {}} for claim in spec.get("volumeClaimTemplates", [])]
-    return template_of["spec"] | {"volumes": [*template_of["spec"].get("volumes", []), *claimed]}
+    pod: dict[str, Any] = template_of["spec"]
+    return pod | {"volumes": [*pod.get("volumes", []), *claimed]}

@@ -68,7 +68,9 @@ def data_of(cluster: Cluster, namespace: str, secret: str) -> dict[str, str]:
     return found
 
 
-def test_an_admin_key_is_made_once(api_as: Callable[..., Any], control_plane: Cluster, control_plane_namespace: str):
+def test_an_admin_key_is_made_once(
+    api_as: Callable[..., Any], control_plane: Cluster, control_plane_namespace: str
+) -> None:
     kube, api = api_as("energy-migrate")
     kube.make_admin_key(api, "energy-bootstrap", "admin-key")
     first = data_of(control_plane, control_plane_namespace, "energy-bootstrap")
@@ -88,7 +90,7 @@ def signed(folder: Path, mark: str) -> Path:
 
 def test_certificates_are_filled_once_renewed_when_asked_and_anew_for_new_hosts(
     api_as: Callable[..., Any], control_plane: Cluster, control_plane_namespace: str, tmp_path: Path
-):
+) -> None:
     kube, api = api_as("energy-cockroachdb-certificates")
     folder = tmp_path / "work"
     folder.mkdir()
@@ -105,7 +107,7 @@ def test_certificates_are_filled_once_renewed_when_asked_and_anew_for_new_hosts(
     assert run("moved", "other hosts") == ["first", "moved", "moved"]
 
 
-def test_a_job_can_touch_no_secret_but_its_own(api_as: Callable[..., Any]):
+def test_a_job_can_touch_no_secret_but_its_own(api_as: Callable[..., Any]) -> None:
     kube, api = api_as("energy-migrate")
     for secret in ("energy-cockroachdb-ca", "energy-cockroachdb-root"):
         with pytest.raises(HTTPError, match="403"):
@@ -113,7 +115,7 @@ def test_a_job_can_touch_no_secret_but_its_own(api_as: Callable[..., Any]):
 
 
 @pytest.mark.parametrize("name", ["database.sql", "settings.sql"])
-def test_cockroachdb_can_parse_what_the_migration_job_sends_as_root(name: str):
+def test_cockroachdb_can_parse_what_the_migration_job_sends_as_root(name: str) -> None:
     demand(("cockroach-grammar",))
     scripts = next(m["data"] for m in yaml.safe_load_all(template()) if m and m["metadata"]["name"] == "energy-scripts")
     answer = subprocess.run(

@@ -79,7 +79,7 @@ def openapi() -> dict[str, Any]:
     """The service's own description, without a database."""
 
     async def describe() -> dict[str, Any]:
-        service = Service(Settings(auth="off"), "postgresql://nowhere/energy", on_unsafe=print)  # type: ignore[arg-type]  # pydantic converts
+        service = Service(Settings(auth="off"), "postgresql://nowhere/energy", on_unsafe=print)
         return service.app._rest.openapi()
 
     return asyncio.run(describe())

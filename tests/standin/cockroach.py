@@ -90,7 +90,7 @@ def context(certs_dir: Path, name: str, *, server: bool) -> ssl.SSLContext:
 
 def common_name(writer: asyncio.StreamWriter) -> str:
     certificate = writer.get_extra_info("ssl_object").getpeercert()
-    return next(value for part in certificate["subject"] for key, value in part if key == "commonName")
+    return str(next(value for part in certificate["subject"] for key, value in part if key == "commonName"))
 
 
 # ── a node ───────────────────────────────────────────────────────────────────────────────────────

@@ -84,7 +84,7 @@ class Settings(BaseSettings):
         20_000, ge=1, le=1_000_000, description="Readings that may wait; more are answered 503."
     )
     queue_age_max_s: float = Field(
-        2.0, gt=0, le=60, description="Oldest waiting reading at which new ones are answered 503."
+        2.0, gt=0, le=60, description="Wait, of the oldest or expected, at which new readings are answered 503."
     )
     request_timeout_s: float = Field(
         10.0, gt=0, le=120, description="Within this every reading is committed or told why not."

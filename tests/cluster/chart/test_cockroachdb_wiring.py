@@ -130,7 +130,7 @@ def renewed_certificates_roll_without_losing_a_reading(release: Release, folder:
 @contextmanager
 def following(kubectl: Kubectl, here: tuple[str, str], pod: str) -> Iterator[Callable[[], list[str]]]:
     """Follows a pod's log in the background: what a pod says last is gone with it."""
-    command = [program("kubectl"), f"--kubeconfig={kubectl.kubeconfig}", "logs", "-f", pod, *here]
+    command = [str(program("kubectl")), f"--kubeconfig={kubectl.kubeconfig}", "logs", "-f", pod, *here]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield lambda: list(process.stdout or ())

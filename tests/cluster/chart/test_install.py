@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,11 @@ def git(*words: str) -> str:
     return subprocess.run(["git", "-C", ROOT, *words], check=True, capture_output=True, text=True).stdout
 
 
+def has_taken_over(release: Release, gone: str) -> bool:
+    pods = release.ready_pods()
+    return len(pods) >= 2 and gone not in pods
+
+
 def test_no_reading_is_lost_while_it_scales_rolls_and_loses_pods(
     one_node: Cluster, one_node_namespace: str, database_url: str, tmp_path: Path
 ) -> None:
@@ -127,9 +133,8 @@ def test_no_reading_is_lost_while_it_scales_rolls_and_loses_pods(
             victim = release.ready_pods()[0]
             one_node.kubectl("delete", "pod", victim, "-n", one_node_namespace, "--wait=false")
             wait_until(
-                lambda gone=victim: len(pods := release.ready_pods()) >= 2 and gone not in pods,
-                "another pod has taken over", timeout_s=60, every_s=0.5,
-            )  # fmt: skip
+                partial(has_taken_over, release, victim), "another pod has taken over", timeout_s=60, every_s=0.5
+            )
         assert running.running, "the faults came while the load was on"
         counts = running.counts()
     print(counts)  # noqa: T201 - the figures of the run, shown with -s or on failure

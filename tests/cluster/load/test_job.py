@@ -39,7 +39,7 @@ def k6_image(archive: Path) -> Path:
 
 def test_a_job_in_the_cluster_ends_in_a_report_with_a_verdict(
     one_node: Cluster, one_node_namespace: str, pod_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     one_node.load_image(k6_image(tmp_path / "k6.tar"))
     database_url = new_database(one_node, one_node_namespace, pod_database.url)
     Release(one_node, one_node_namespace, tmp_path, EXTERNAL, VALUES).install()

@@ -62,7 +62,7 @@ def test_a_month_with_the_operator_loses_nothing_and_is_ready_when_the_window_op
     pod_database: Database,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-):
+) -> None:
     database_url = new_database(one_node, one_node_namespace, pod_database.url)
     ahead = minutes_ahead()
     far_away = window(REHEARSED + timedelta(hours=8))
@@ -75,7 +75,12 @@ def test_a_month_with_the_operator_loses_nothing_and_is_ready_when_the_window_op
         fleet.FleetPlan(1, meters=20_000, history_months=1, k6_meters=5_000, month=month), tmp_path / "fleet"
     )
     for kind in ("meters", "readings"):
-        energy = [Path(sys.executable).parent / "energy", "import", kind, tmp_path / "fleet" / f"{kind}.csv"]
+        energy: list[str | Path] = [
+            Path(sys.executable).parent / "energy",
+            "import",
+            kind,
+            tmp_path / "fleet" / f"{kind}.csv",
+        ]
         subprocess.run(energy, env=os.environ | {"ENERGY_DATABASE_URL": database_url}, check=True)
     monkeypatch.setenv("KUBECONFIG", str(one_node.kubeconfig))
     monkeypatch.setenv("PATH", f"{Path(program('kubectl')).parent}{os.pathsep}{os.environ['PATH']}")

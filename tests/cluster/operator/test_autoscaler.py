@@ -17,7 +17,7 @@ async def scaling(control_plane: Cluster, monkeypatch: pytest.MonkeyPatch) -> As
         yield made
 
 
-async def test_the_minimum_scales_up_although_behavior_forbids_it(control_plane: Cluster, scaling: Rig):
+async def test_the_minimum_scales_up_although_behavior_forbids_it(control_plane: Cluster, scaling: Rig) -> None:
     rig, kubectl = scaling, control_plane.kubectl
     kubectl("create", "deployment", "energy", "--image=energy:1", "--replicas=1", "-n", rig.namespace)
     await rig.hpa(low=1)

@@ -48,7 +48,7 @@ async def killed_at(rig: Rig, number: int, *, after: bool) -> bool:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-async def test_killed_at_every_write_of_the_way_up_and_down(rig: Rig, after: bool):  # noqa: FBT001 - a parameter
+async def test_killed_at_every_write_of_the_way_up_and_down(rig: Rig, after: bool) -> None:  # noqa: FBT001 - a parameter
     for when, start, expected in ((LEAD, 2, 8), (END, 8, 2)):
         number = 0
         while True:
@@ -73,7 +73,7 @@ async def test_killed_at_every_write_of_the_way_up_and_down(rig: Rig, after: boo
                 break
 
 
-async def test_killed_at_every_write_of_a_deletion(rig: Rig):
+async def test_killed_at_every_write_of_a_deletion(rig: Rig) -> None:
     for after in (False, True):
         for number in (1, 2):
             await rig.hpa()
@@ -93,7 +93,7 @@ async def test_killed_at_every_write_of_a_deletion(rig: Rig):
     "request_part",
     ["GET /apis/prescaler", "GET /apis/autoscaling", "PATCH /apis/autoscaling", "/volga/status", "POST /api/v1"],
 )
-async def test_the_api_answers_badly(rig: Rig, request_part: str, status: int):
+async def test_the_api_answers_badly(rig: Rig, request_part: str, status: int) -> None:
     await rig.hpa()
     await rig.window()
     await rig.tick()
@@ -107,7 +107,7 @@ async def test_the_api_answers_badly(rig: Rig, request_part: str, status: int):
     assert (await rig.status())["minReplicas"] == 8
 
 
-async def test_a_precondition_that_fails_means_somebody_was_faster(rig: Rig):
+async def test_a_precondition_that_fails_means_somebody_was_faster(rig: Rig) -> None:
     """The HPA changes between the list and the patch: the patch is refused, the next tick sees the human's value."""
     await rig.hpa()
     await rig.window()
@@ -131,7 +131,7 @@ async def test_a_precondition_that_fails_means_somebody_was_faster(rig: Rig):
     assert (await rig.condition("DriftDetected"))[1] == "HigherMinimumKept"
 
 
-async def test_the_operator_was_down_for_the_whole_window(rig: Rig):
+async def test_the_operator_was_down_for_the_whole_window(rig: Rig) -> None:
     await rig.hpa()
     await rig.window()
     await rig.tick(LEAD)
@@ -139,14 +139,14 @@ async def test_the_operator_was_down_for_the_whole_window(rig: Rig):
     await converged(rig, 2)
 
 
-async def test_the_operator_started_in_the_middle_of_a_window(rig: Rig):
+async def test_the_operator_started_in_the_middle_of_a_window(rig: Rig) -> None:
     await rig.hpa()
     await rig.window()
     rig.at(INSIDE)
     await converged(rig, 8)
 
 
-async def test_the_hpa_is_deleted_and_recreated_mid_window(rig: Rig):
+async def test_the_hpa_is_deleted_and_recreated_mid_window(rig: Rig) -> None:
     await rig.hpa()
     await rig.window()
     await rig.tick(INSIDE)
@@ -157,7 +157,7 @@ async def test_the_hpa_is_deleted_and_recreated_mid_window(rig: Rig):
     await converged(rig, 8)
 
 
-async def test_the_spec_is_edited_mid_ramp(rig: Rig):
+async def test_the_spec_is_edited_mid_ramp(rig: Rig) -> None:
     await rig.hpa()
     await rig.window(rampUp={"duration": "20m", "steps": 4})
     await rig.tick(LEAD.replace(hour=20, minute=21))
@@ -170,7 +170,7 @@ async def test_the_spec_is_edited_mid_ramp(rig: Rig):
 
 
 @pytest.mark.parametrize(("value", "wins"), [(2, False), (15, True)], ids=["a lower value", "a higher value"])
-async def test_a_rival_reapplies_its_minimum_all_the_time(rig: Rig, value: int, wins: bool):  # noqa: FBT001 - parameter
+async def test_a_rival_reapplies_its_minimum_all_the_time(rig: Rig, value: int, wins: bool) -> None:  # noqa: FBT001 - parameter
     await rig.hpa()
     await rig.window()
     await rig.tick(INSIDE)
@@ -185,7 +185,7 @@ async def test_a_rival_reapplies_its_minimum_all_the_time(rig: Rig, value: int, 
     assert len(drifts) == 1, "it is said once, not every second"
 
 
-async def test_two_operators_at_once_do_no_harm(rig: Rig):
+async def test_two_operators_at_once_do_no_harm(rig: Rig) -> None:
     await rig.hpa()
     await rig.window()
     other = Loop(rig.kube, rig.clock, namespaces=[rig.namespace])
@@ -197,7 +197,7 @@ async def test_two_operators_at_once_do_no_harm(rig: Rig):
     assert len([e for e in await rig.events() if e[1] == "Active"]) == 1
 
 
-async def test_an_api_server_that_restarts_is_waited_for(api: Cluster, rig: Rig):
+async def test_an_api_server_that_restarts_is_waited_for(api: Cluster, rig: Rig) -> None:
     await rig.hpa()
     await rig.window()
     await rig.tick()

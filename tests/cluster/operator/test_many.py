@@ -39,7 +39,7 @@ async def thousand(rig: Rig) -> Rig:
 
 
 @pytest.mark.timeout(480)
-async def test_a_thousand_windows(api: Cluster, thousand: Rig):
+async def test_a_thousand_windows(api: Cluster, thousand: Rig) -> None:
     rig = thousand
     figures = {}
     for name, when in (("first tick", QUIET), ("all opened at once", INSIDE)):

@@ -70,13 +70,13 @@ def operator(one_node: Cluster, one_node_namespace: str) -> Iterator[datetime]:
 
 
 def condition(window: Manifest, kind: str) -> dict[str, Any]:
-    found = {c["type"]: c for c in window.get("status", {}).get("conditions", [])}
+    found: dict[str, dict[str, Any]] = {c["type"]: c for c in window.get("status", {}).get("conditions", [])}
     return found.get(kind, {"status": "", "reason": "", "message": ""})
 
 
 def test_pods_are_ready_before_the_window_and_a_shortage_is_told_in_time(
     one_node: Cluster, one_node_namespace: str, operator: datetime
-):
+) -> None:
     kubectl, namespace = one_node.kubectl, one_node_namespace
 
     def window(name: str) -> Manifest:

@@ -16,7 +16,7 @@ async def owners(rig: Rig) -> list[str]:
     return [m["manager"] for m in found if "f:minReplicas" in m["fieldsV1"].get("f:spec", {})]
 
 
-async def test_a_window_raises_the_minimum_and_gives_it_back(rig: Rig):
+async def test_a_window_raises_the_minimum_and_gives_it_back(rig: Rig) -> None:
     await rig.hpa()
     await rig.window()
     await rig.tick(QUIET)
@@ -33,7 +33,7 @@ async def test_a_window_raises_the_minimum_and_gives_it_back(rig: Rig):
     assert (await rig.minimum(), (await rig.status())["phase"]) == (2, "Idle")
 
 
-async def test_nothing_is_written_when_nothing_changes(rig: Rig):
+async def test_nothing_is_written_when_nothing_changes(rig: Rig) -> None:
     await rig.hpa()
     await rig.window()
     for when in (QUIET, LEAD, INSIDE):
@@ -57,7 +57,9 @@ async def test_nothing_is_written_when_nothing_changes(rig: Rig):
         pytest.param("Yield", 2, 8, "Overwritten", id="the baseline is an invitation to take over again"),
     ],
 )
-async def test_a_human_sets_the_minimum_inside_a_window(rig: Rig, policy: str, human: int, expected: int, reason: str):
+async def test_a_human_sets_the_minimum_inside_a_window(
+    rig: Rig, policy: str, human: int, expected: int, reason: str
+) -> None:
     await rig.hpa()
     await rig.window(driftPolicy=policy)
     await rig.tick(INSIDE)
@@ -69,7 +71,7 @@ async def test_a_human_sets_the_minimum_inside_a_window(rig: Rig, policy: str, h
     assert "kubectl-edit" in message
 
 
-async def test_a_humans_higher_value_outlives_the_window_under_raise(rig: Rig):
+async def test_a_humans_higher_value_outlives_the_window_under_raise(rig: Rig) -> None:
     await rig.hpa()
     await rig.window()
     await rig.tick(INSIDE)
@@ -79,7 +81,7 @@ async def test_a_humans_higher_value_outlives_the_window_under_raise(rig: Rig):
     assert (await rig.condition("DriftDetected"))[1] == "HigherMinimumKept"
 
 
-async def test_a_third_value_between_baseline_and_target_is_raised_and_then_restored(rig: Rig):
+async def test_a_third_value_between_baseline_and_target_is_raised_and_then_restored(rig: Rig) -> None:
     """Kube-downscaler keeps the original in an annotation and never restores somebody's third value."""
     await rig.hpa()
     await rig.window()
@@ -91,7 +93,7 @@ async def test_a_third_value_between_baseline_and_target_is_raised_and_then_rest
     assert await rig.minimum() == 2
 
 
-async def test_of_two_windows_on_one_hpa_the_older_wins_and_the_heir_takes_over(rig: Rig):
+async def test_of_two_windows_on_one_hpa_the_older_wins_and_the_heir_takes_over(rig: Rig) -> None:
     await rig.hpa()
     await rig.window("b-older")
     await rig.tick(INSIDE)
@@ -122,7 +124,7 @@ async def test_of_two_windows_on_one_hpa_the_older_wins_and_the_heir_takes_over(
         ),
     ],
 )
-async def test_an_hpa_of_keda_is_refused(rig: Rig, metadata: dict[str, Any]):
+async def test_an_hpa_of_keda_is_refused(rig: Rig, metadata: dict[str, Any]) -> None:
     await rig.hpa(**metadata)
     await rig.window()
     await rig.tick(INSIDE)
@@ -130,7 +132,7 @@ async def test_an_hpa_of_keda_is_refused(rig: Rig, metadata: dict[str, Any]):
     assert (await rig.condition("Ready"))[:2] == ("False", "OwnedByKeda")
 
 
-async def test_a_target_at_zero_is_not_scaled_from_zero(rig: Rig):
+async def test_a_target_at_zero_is_not_scaled_from_zero(rig: Rig) -> None:
     await rig.hpa()
     off = {"type": "ScalingActive", "status": "False", "reason": "ScalingDisabled", "message": "0 replicas"}
     await rig.edit(HPA, "energy/status", {"status": {"currentReplicas": 0, "desiredReplicas": 0, "conditions": [off]}})
@@ -140,7 +142,7 @@ async def test_a_target_at_zero_is_not_scaled_from_zero(rig: Rig):
     assert (await rig.condition("Ready"))[:2] == ("False", "TargetAtZero")
 
 
-async def test_an_hpa_that_is_absent_is_waited_for(rig: Rig):
+async def test_an_hpa_that_is_absent_is_waited_for(rig: Rig) -> None:
     await rig.window()
     await rig.tick(INSIDE)
     assert (await rig.condition("Ready"))[:2] == ("False", "TargetNotFound")
@@ -159,7 +161,7 @@ async def test_an_hpa_that_is_absent_is_waited_for(rig: Rig):
 )
 async def test_the_maximum_is_never_below_the_minimum(
     rig: Rig, policy: dict[str, Any], expected: int, maximum: int, ready: str
-):
+) -> None:
     await rig.hpa(high=6)
     await rig.window(**policy)
     await rig.tick(INSIDE)
@@ -171,7 +173,7 @@ async def test_the_maximum_is_never_below_the_minimum(
     assert (spec["minReplicas"], spec["maxReplicas"]) == (2, 6), "both are given back"
 
 
-async def test_a_suspended_window_leaves_the_hpa_alone(rig: Rig):
+async def test_a_suspended_window_leaves_the_hpa_alone(rig: Rig) -> None:
     await rig.hpa()
     await rig.window(suspend=True)
     await rig.tick(INSIDE)
@@ -179,7 +181,7 @@ async def test_a_suspended_window_leaves_the_hpa_alone(rig: Rig):
     assert (await rig.condition("Ready"))[:2] == ("False", "Suspended")
 
 
-async def test_a_preview_shows_and_does_not_write(rig: Rig):
+async def test_a_preview_shows_and_does_not_write(rig: Rig) -> None:
     await rig.hpa()
     await rig.window(mode="Preview")
     await rig.tick(INSIDE)
@@ -189,7 +191,7 @@ async def test_a_preview_shows_and_does_not_write(rig: Rig):
     assert not [w for w in rig.kube.writes if "horizontalpodautoscalers" in w]
 
 
-async def test_a_window_deleted_while_open_gives_the_baseline_back(rig: Rig):
+async def test_a_window_deleted_while_open_gives_the_baseline_back(rig: Rig) -> None:
     await rig.hpa()
     await rig.window()
     await rig.tick(INSIDE)
@@ -200,7 +202,7 @@ async def test_a_window_deleted_while_open_gives_the_baseline_back(rig: Rig):
     assert (await rig.call("GET", BW))["items"] == []
 
 
-async def test_a_window_deleted_outside_waits_for_nobody(rig: Rig):
+async def test_a_window_deleted_outside_waits_for_nobody(rig: Rig) -> None:
     """The finalizer is held only while there is something to give back: an uninstall can't wedge on it."""
     await rig.hpa()
     await rig.window()
@@ -210,7 +212,7 @@ async def test_a_window_deleted_outside_waits_for_nobody(rig: Rig):
     assert (await rig.call("GET", BW))["items"] == []
 
 
-async def test_a_deletion_goes_through_when_the_hpa_is_gone_too(rig: Rig):
+async def test_a_deletion_goes_through_when_the_hpa_is_gone_too(rig: Rig) -> None:
     await rig.hpa()
     await rig.window()
     await rig.tick(INSIDE)
@@ -220,7 +222,7 @@ async def test_a_deletion_goes_through_when_the_hpa_is_gone_too(rig: Rig):
     assert (await rig.call("GET", BW))["items"] == []
 
 
-async def test_an_unknown_time_zone_is_invalid_and_changes_nothing(rig: Rig):
+async def test_an_unknown_time_zone_is_invalid_and_changes_nothing(rig: Rig) -> None:
     """Zalando's ScalingSchedule silently takes Berlin for a misspelt zone."""
     await rig.hpa()
     await rig.window(timeZones=["Europe/Moskow"])
@@ -231,7 +233,7 @@ async def test_an_unknown_time_zone_is_invalid_and_changes_nothing(rig: Rig):
     assert await rig.minimum() == 2
 
 
-async def test_exceptions_come_from_a_config_map_and_their_end_is_announced(rig: Rig):
+async def test_exceptions_come_from_a_config_map_and_their_end_is_announced(rig: Rig) -> None:
     await rig.hpa()
     listed = "- {date: 2027-01-20, action: Override, minReplicas: 4}\n"
     await rig.make("api/v1 configmaps", {"metadata": {"name": "holidays"}, "data": {"exceptions.yaml": listed}})
@@ -243,7 +245,7 @@ async def test_exceptions_come_from_a_config_map_and_their_end_is_announced(rig:
     assert (await rig.condition("ExceptionsCurrent"))[:2] == ("False", "ListRanOut")
 
 
-async def test_a_rehearsal_is_shown_loudly(rig: Rig):
+async def test_a_rehearsal_is_shown_loudly(rig: Rig) -> None:
     await rig.hpa()
     await rig.window()
     await rig.tick(INSIDE)
@@ -286,12 +288,12 @@ WINDOW = SPEC["windows"][0]
 )
 async def test_the_api_server_refuses_nonsense_in_words_people_understand(
     rig: Rig, changes: dict[str, Any], words: str
-):
+) -> None:
     with pytest.raises(AssertionError, match=words):
         await rig.window(**changes)
 
 
-async def test_explain_and_printer_columns_are_useful(api: Cluster, rig: Rig):
+async def test_explain_and_printer_columns_are_useful(api: Cluster, rig: Rig) -> None:
     await rig.hpa()
     await rig.window()
     await rig.tick(LEAD)

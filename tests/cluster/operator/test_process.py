@@ -81,7 +81,7 @@ async def minimum_is(rig: Rig, value: int, timeout_s: float = 30) -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_it_works_with_the_documented_rights_and_is_killed_and_replaced(rig: Rig, start: Start):
+async def test_it_works_with_the_documented_rights_and_is_killed_and_replaced(rig: Rig, start: Start) -> None:
     await rig.hpa()
     await rig.window()
     first = start()
@@ -100,7 +100,7 @@ async def test_it_works_with_the_documented_rights_and_is_killed_and_replaced(ri
     await minimum_is(rig, 2)
 
 
-async def test_a_change_of_the_spec_is_acted_on_at_once(rig: Rig, start: Start):
+async def test_a_change_of_the_spec_is_acted_on_at_once(rig: Rig, start: Start) -> None:
     await rig.hpa()
     start()
     await rig.window()
@@ -113,7 +113,7 @@ async def test_a_change_of_the_spec_is_acted_on_at_once(rig: Rig, start: Start):
     assert asyncio.get_running_loop().time() - began < 8, "before the next regular look"
 
 
-async def test_of_two_replicas_one_acts_and_hands_over_when_it_stops(rig: Rig, start: Start):
+async def test_of_two_replicas_one_acts_and_hands_over_when_it_stops(rig: Rig, start: Start) -> None:
     await rig.hpa()
     await rig.window()
     first = start("--lease-namespace", rig.namespace)
@@ -129,7 +129,7 @@ async def test_of_two_replicas_one_acts_and_hands_over_when_it_stops(rig: Rig, s
     assert holder.endswith(str(second.pid))
 
 
-async def test_it_outlives_a_restart_of_the_api_server(api: Cluster, rig: Rig, start: Start):
+async def test_it_outlives_a_restart_of_the_api_server(api: Cluster, rig: Rig, start: Start) -> None:
     await rig.hpa()
     await rig.window()
     process = start()
@@ -140,7 +140,9 @@ async def test_it_outlives_a_restart_of_the_api_server(api: Cluster, rig: Rig, s
     assert process.poll() is None
 
 
-async def test_releasing_gives_everything_back_without_a_running_operator(rig: Rig, start: Start, kubeconfig: Path):
+async def test_releasing_gives_everything_back_without_a_running_operator(
+    rig: Rig, start: Start, kubeconfig: Path
+) -> None:
     await rig.hpa()
     await rig.window()
     operator = start()
@@ -156,7 +158,7 @@ async def test_releasing_gives_everything_back_without_a_running_operator(rig: R
     assert await rig.minimum() == 2
 
 
-async def test_a_leader_that_vanished_is_replaced_after_its_lease(rig: Rig):
+async def test_a_leader_that_vanished_is_replaced_after_its_lease(rig: Rig) -> None:
     now = 1000.0
     first, second = (LeaderLease(rig.kube, rig.namespace, name, monotonic=lambda: now) for name in ("a", "b"))
     assert await first.acquire()
@@ -195,7 +197,7 @@ def health(rig: Rig, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 async def test_health_fails_when_the_loop_has_stalled(
     rig: Rig, health: tuple[str, kopf.Memo], monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     url, memo = health
     await rig.hpa()
     await rig.window()
@@ -210,7 +212,7 @@ async def test_health_fails_when_the_loop_has_stalled(
         assert (await client.get(url)).status_code >= 500
 
 
-async def test_the_api_server_itself_counts_no_writes_when_nothing_changes(api: Cluster, rig: Rig):
+async def test_the_api_server_itself_counts_no_writes_when_nothing_changes(api: Cluster, rig: Rig) -> None:
     await rig.hpa()
     await rig.window()
     await rig.tick(INSIDE)

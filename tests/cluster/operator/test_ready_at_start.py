@@ -47,7 +47,7 @@ async def prepared(rig: Rig) -> Rig:
     return rig
 
 
-async def test_pods_get_ready_and_the_history_says_so(prepared: Rig):
+async def test_pods_get_ready_and_the_history_says_so(prepared: Rig) -> None:
     rig = prepared
     await rig.window(capacity={"nodes": "Ignore"})
     await rig.tick(LEAD)
@@ -73,7 +73,7 @@ async def test_pods_get_ready_and_the_history_says_so(prepared: Rig):
     assert ("Normal", "PodsReady") in [e[:2] for e in await rig.events()]
 
 
-async def test_a_late_operator_says_when_it_saw_the_window_open(prepared: Rig):
+async def test_a_late_operator_says_when_it_saw_the_window_open(prepared: Rig) -> None:
     await prepared.window(capacity={"nodes": "Ignore"})
     await prepared.tick(START + timedelta(minutes=40))
     (entry,) = (await prepared.status())["history"]
@@ -107,7 +107,7 @@ def pull(reason: str) -> dict[str, Any]:
 )
 async def test_pods_that_wont_make_it_are_reported_with_their_cause_at_half_the_lead_time(
     prepared: Rig, pod_status: dict[str, Any] | None, condition: dict[str, str] | None, reason: str, words: str
-):
+) -> None:
     rig = prepared
     await rig.window(capacity={"nodes": "Ignore"})
     await rig.tick(LEAD)
@@ -123,7 +123,7 @@ async def test_pods_that_wont_make_it_are_reported_with_their_cause_at_half_the_
     assert [e[1] for e in await rig.events() if e[0] == "Warning" and words in e[2]] == ["WontBeReady"]
 
 
-async def test_pods_that_are_merely_slow_are_reported_at_half_the_lead_time(prepared: Rig):
+async def test_pods_that_are_merely_slow_are_reported_at_half_the_lead_time(prepared: Rig) -> None:
     await prepared.window(capacity={"nodes": "Ignore"})
     await prepared.tick(HALF - timedelta(seconds=1))
     assert (await prepared.condition("CapacitySufficient"))[0] == "True"
@@ -149,7 +149,7 @@ async def test_nodes_that_have_no_room_are_reported_a_whole_lead_time_before_the
     prepared: Rig,
     cpu: str,
     fits: bool,  # noqa: FBT001 - a parameter
-):
+) -> None:
     rig = prepared
     url = await node(rig, cpu)
     try:
@@ -166,7 +166,7 @@ async def test_nodes_that_have_no_room_are_reported_a_whole_lead_time_before_the
         await rig.kube._send("DELETE", url, None, None)
 
 
-async def test_a_quota_that_is_too_small_is_reported_ahead(prepared: Rig):
+async def test_a_quota_that_is_too_small_is_reported_ahead(prepared: Rig) -> None:
     rig = prepared
     await rig.make("api/v1 resourcequotas", {"metadata": {"name": "compute"}, "spec": {"hard": {"requests.cpu": "2"}}})
     used = {"status": {"hard": {"requests.cpu": "2"}, "used": {"requests.cpu": "1"}}}
@@ -178,7 +178,7 @@ async def test_a_quota_that_is_too_small_is_reported_ahead(prepared: Rig):
     assert "quota compute leaves room for 2 more pods" in message
 
 
-async def test_a_database_with_too_few_connections_is_reported_at_once(rig: Rig):
+async def test_a_database_with_too_few_connections_is_reported_at_once(rig: Rig) -> None:
     await rig.hpa()
     budget = {"databaseConnectionsPerPod": 20, "databaseConnectionsMax": 100, "nodes": "Ignore"}
     await rig.window(capacity=budget)
@@ -188,14 +188,14 @@ async def test_a_database_with_too_few_connections_is_reported_at_once(rig: Rig)
     assert "8 pods with 20 connections each need 160; the database allows 100" in message
 
 
-async def test_a_maximum_that_is_too_low_is_reported_at_once(rig: Rig):
+async def test_a_maximum_that_is_too_low_is_reported_at_once(rig: Rig) -> None:
     await rig.hpa(high=5)
     await rig.window()
     await rig.tick(QUIET)
     assert (await rig.condition("CapacitySufficient"))[:2] == ("False", "MaxReplicasTooLow")
 
 
-async def test_the_replay_of_last_month_raises_the_floor(rig: Rig, prometheus: str):
+async def test_the_replay_of_last_month_raises_the_floor(rig: Rig, prometheus: str) -> None:
     await rig.hpa(high=40)
     replay = {"url": prometheus, "query": "sum(rate(x[5m]))", "requestsPerSecondPerPod": 100, "headroom": "1.2"}
     await rig.window(replay=replay)
@@ -218,7 +218,7 @@ async def test_the_replay_of_last_month_raises_the_floor(rig: Rig, prometheus: s
     assert await rig.minimum() == 10
 
 
-async def test_a_replay_without_prometheus_keeps_the_declared_value(rig: Rig):
+async def test_a_replay_without_prometheus_keeps_the_declared_value(rig: Rig) -> None:
     await rig.hpa()
     await rig.window(replay={"url": "http://127.0.0.1:9", "query": "x", "requestsPerSecondPerPod": 1})
     await rig.tick(LEAD)

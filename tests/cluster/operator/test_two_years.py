@@ -63,7 +63,7 @@ def moments() -> dict[datetime, list[str]]:
 
 
 @pytest.mark.timeout(480)
-async def test_twenty_four_months(rig: Rig):
+async def test_twenty_four_months(rig: Rig) -> None:
     for name, changes in SCHEDULES.items():
         await rig.hpa(name)
         await rig.window(name, targetRef={"name": name}, **changes)

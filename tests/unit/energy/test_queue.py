@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
-from energy.domain.reading import Committed, Outcome
+from energy.domain.reading import Committed, Outcome, Reading
 from energy.ingest.committer import Committer
 from energy.ingest.queue import IngestQueue, Overloaded, QueueLimits
 from unit.energy.fakes import Clock, ToldStore, a_reading
@@ -86,6 +87,30 @@ async def test_when_the_oldest_waits_too_long_nothing_new_is_taken() -> None:
     store.gate.set()
     await asyncio.gather(first, second)
     assert queue.refusal() is None
+    await queue.drain()
+
+
+async def test_when_the_full_batches_ahead_would_take_too_long_nothing_new_is_taken() -> None:
+    clock = Clock()
+
+    class Slow(ToldStore):
+        async def append(self, batch: Sequence[Reading], timeout_s: float) -> list[Outcome]:
+            clock.now += 0.1
+            return await super().append(batch, timeout_s)
+
+    store = Slow()
+    queue = a_queue(store, clock, lanes=1, batch_rows_max=5, age_max_s=2.0)
+    for _ in range(50):  # it learns what a batch takes
+        await queue.submit(a_reading())
+    first = await held(store, queue)
+    waiting: list[asyncio.Future[Outcome]] = []
+    while queue.refusal() is None and len(waiting) < 1_000:
+        waiting.append(queue.submit(a_reading()))
+    assert queue.age_s == 0.0, "the age of the oldest would have said nothing yet"
+    assert 100 <= len(waiting) <= 110  # 2 s at 0.1 s for five
+    assert store.gate
+    store.gate.set()
+    await asyncio.gather(first, *waiting)
     await queue.drain()
 
 

@@ -29,14 +29,14 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-def test_the_same_seed_makes_the_same_files(district: Path, tmp_path: Path):
+def test_the_same_seed_makes_the_same_files(district: Path, tmp_path: Path) -> None:
     again, other = made(tmp_path / "again"), made(tmp_path / "other", seed=2)
     for name in ("meters.csv", "readings.csv", "k6.json"):
         assert (again / name).read_bytes() == (district / name).read_bytes()
         assert (other / name).read_bytes() != (district / name).read_bytes()
 
 
-def test_every_register_counts_up_from_month_to_month(district: Path):
+def test_every_register_counts_up_from_month_to_month(district: Path) -> None:
     digits = {row["device_id"]: int(row["digits"]) for row in rows(district / "meters.csv")}
     last: dict[tuple[str, str], Decimal] = {}
     rolled_over = 0
@@ -49,13 +49,13 @@ def test_every_register_counts_up_from_month_to_month(district: Path):
     assert rolled_over <= 3
 
 
-def test_readings_are_of_the_window_of_the_months_before_the_played_one(district: Path):
+def test_readings_are_of_the_window_of_the_months_before_the_played_one(district: Path) -> None:
     dates = {row["read_at"][:10] for row in rows(district / "readings.csv")}
     assert {date[:7] for date in dates} == {"2026-07", "2026-08", "2026-09"}
     assert {int(date[8:]) for date in dates} <= set(range(15, 27))
 
 
-def test_the_month_goes_on_where_the_history_ends(district: Path):
+def test_the_month_goes_on_where_the_history_ends(district: Path) -> None:
     played = json.loads((district / "k6.json").read_text())
     last = {(row["device_id"], row["register"]): float(row["value"]) for row in rows(district / "readings.csv")}
     behind = [
@@ -67,7 +67,7 @@ def test_the_month_goes_on_where_the_history_ends(district: Path):
     assert sum(behind) <= 1  # a rollover between the two
 
 
-def test_a_winter_day_weighs_more_than_a_summer_day():
+def test_a_winter_day_weighs_more_than_a_summer_day() -> None:
     grown = fleet.growth(2025, range(24))
     assert grown[31] - grown[0] > 1.1 * (grown[212] - grown[181])
     assert grown[-1] == pytest.approx(1)
@@ -82,5 +82,5 @@ def test_a_winter_day_weighs_more_than_a_summer_day():
         pytest.param("2026-02", datetime(2026, 9, 9, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC), id="a named month"),
     ],
 )
-def test_which_month_is_played(name: str, now: datetime, month: datetime):
+def test_which_month_is_played(name: str, now: datetime, month: datetime) -> None:
     assert fleet.month_start(name, now) == month

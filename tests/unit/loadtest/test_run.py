@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 from uuid import UUID
 
 import asyncpg
@@ -27,7 +28,7 @@ class Accepting(BaseHTTPRequestHandler):
     """Answers 201 to everything, stores nothing, and remembers what it was sent."""
 
     protocol_version = "HTTP/1.1"
-    authorizations: list[str]
+    authorizations: ClassVar[list[str]]
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -42,14 +43,16 @@ class Accepting(BaseHTTPRequestHandler):
 
 @contextmanager
 def accepting(context: ssl.SSLContext | None = None) -> Iterator[tuple[str, list[str]]]:
-    handler = type("Handler", (Accepting,), {"authorizations": []})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    class Handler(Accepting):
+        authorizations: ClassVar[list[str]] = []
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         if context:
             server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        yield f"{'https' if context else 'http'}://127.0.0.1:{server.server_address[1]}", handler.authorizations
+        yield f"{'https' if context else 'http'}://127.0.0.1:{server.server_address[1]}", Handler.authorizations
         server.shutdown()
         thread.join()
 
@@ -67,7 +70,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[service.Instance]:
         yield started
 
 
-def test_our_own_service_passes_and_a_row_that_is_taken_away_is_missed(own: service.Instance, tmp_path: Path):
+def test_our_own_service_passes_and_a_row_that_is_taken_away_is_missed(own: service.Instance, tmp_path: Path) -> None:
     runner.run("peak", Target(own.base_urls, "Peak", own.database_url), tmp_path, SHORT)
     run = Evidence(tmp_path)
     assert (run.judgement[0], run.verdict["lost"], run.verdict["duplicated"]) == ("passed", 0, 0), run.judgement
@@ -83,7 +86,7 @@ async def _take_one_away(database_url: str, run: str) -> None:
     await connection.close()
 
 
-def test_the_credential_and_our_own_authority_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_credential_and_our_own_authority_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
@@ -99,7 +102,7 @@ def test_the_credential_and_our_own_authority_are_used(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("scenario", ["spike", "mixed", "month", "batch", "capacity", "seed-tests"])
-def test_every_script_is_taken_by_our_service(own: service.Instance, scenario: str, tmp_path: Path):
+def test_every_script_is_taken_by_our_service(own: service.Instance, scenario: str, tmp_path: Path) -> None:
     settings = {
         **SHORT,
         "LOAD_SPIKE_HOLD_S": "1",
@@ -116,7 +119,7 @@ def test_every_script_is_taken_by_our_service(own: service.Instance, scenario: s
     assert (run.verdict["lost"], run.verdict["duplicated"]) == (0, 0)
 
 
-def test_a_killed_k6_leaves_a_report_that_says_what_is_missing(tmp_path: Path):
+def test_a_killed_k6_leaves_a_report_that_says_what_is_missing(tmp_path: Path) -> None:
     with accepting() as (url, _):
         killer = threading.Thread(target=_stop_k6_when, args=(tmp_path, 51), kwargs={"kill": True})
         killer.start()
@@ -130,13 +133,13 @@ def test_a_killed_k6_leaves_a_report_that_says_what_is_missing(tmp_path: Path):
     assert "the load stopped after" in page
 
 
-def test_a_service_that_died_in_the_middle_is_named_with_its_second(tmp_path: Path):
+def test_a_service_that_died_in_the_middle_is_named_with_its_second(tmp_path: Path) -> None:
     answers = [f"{second * 1000} r 0 {second} 1 {201 if second < 6 else 0} 2.0" for second in range(10)]
     (tmp_path / "ledger.log").write_text("\n".join(answers) + "\n")
     assert "From second 6 on the service gave no answer" in report.write(tmp_path).read_text()
 
 
-def test_a_run_that_left_nothing_still_has_a_report(tmp_path: Path):
+def test_a_run_that_left_nothing_still_has_a_report(tmp_path: Path) -> None:
     page = report.write(tmp_path).read_text()
     assert "The ledger is empty" in page
     assert "http://" not in page.replace("http://www.w3.org/", "").replace("http://purl.org/", "")

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 ROWS = json.loads((settings.SCRIPTS / "settings.json").read_text())
 
 
-def test_the_documentation_has_every_setting_with_its_default():
+def test_the_documentation_has_every_setting_with_its_default() -> None:
     page = (ROOT / "docs/load.md").read_text()
     rows = [
         f"| `{row['name']}` | {'`' + row['default'] + '`' if row['default'] else '(empty)'} | {row['for']} | {row['description']} |"
@@ -22,23 +22,23 @@ def test_the_documentation_has_every_setting_with_its_default():
     assert [line for line in page.splitlines() if line.startswith("| `LOAD_")] == rows
 
 
-def test_everything_that_is_read_is_in_the_table_and_the_other_way_round():
+def test_everything_that_is_read_is_in_the_table_and_the_other_way_round() -> None:
     sources = [*settings.SCRIPTS.glob("*.js"), *(ROOT / "loadtest").glob("*.py")]
     read = {name for path in sources for name in re.findall(r"(?:setting|number)\(['\"](LOAD_\w+)", path.read_text())}
     assert read | {"LOAD_CA_FILE"} == {row["name"] for row in ROWS}
 
 
-def test_a_misspelt_setting_is_found():
+def test_a_misspelt_setting_is_found() -> None:
     assert settings.unknown({"LOAD_RATES": "5", "LOAD_RATE": "5"}) == ["LOAD_RATES"]
 
 
-def test_credentials_never_reach_a_report():
+def test_credentials_never_reach_a_report() -> None:
     assert settings.changed({"LOAD_API_KEY": "a.b", "LOAD_DATABASE_URL": "postgresql://u:p@h/d", "LOAD_RATE": "5"}) == {
         "LOAD_RATE": "5"
     }
 
 
-def test_the_chart_ships_the_same_scripts():
+def test_the_chart_ships_the_same_scripts() -> None:
     shipped = ROOT / "helm/energy/files/loadtest"
     if not shipped.is_dir():
         pytest.skip("the chart carries no scripts")

@@ -38,7 +38,7 @@ def judged(claims: ledger.Claims, rows: list[tuple[int, int]]) -> verdict.Verdic
     return verdict.judge(claims, verdict.Stored(Counter(code(*row) for row in rows), flagged=0))
 
 
-def test_a_reading_counts_once_however_often_it_was_sent(claims: ledger.Claims):
+def test_a_reading_counts_once_however_often_it_was_sent(claims: ledger.Claims) -> None:
     assert (claims.sent, len(claims.acknowledged), len(claims.shed), len(claims.refused), len(claims.failed)) == (
         10,
         7,
@@ -48,7 +48,7 @@ def test_a_reading_counts_once_however_often_it_was_sent(claims: ledger.Claims):
     )
 
 
-def test_what_was_acknowledged_and_is_there_is_sound(claims: ledger.Claims):
+def test_what_was_acknowledged_and_is_there_is_sound(claims: ledger.Claims) -> None:
     assert judged(claims, ACKNOWLEDGED).sound
 
 
@@ -68,38 +68,38 @@ def test_every_fault_is_counted(
     duplicated: int,
     stored_though_refused: int,
     unacknowledged: int,
-):
+) -> None:
     found = judged(claims, rows)
     seen = (found.lost, found.duplicated, found.stored_though_refused, found.stored_unacknowledged)
     assert (seen, found.sound) == ((lost, duplicated, stored_though_refused, unacknowledged), False)
 
 
-def test_a_reading_whose_answer_never_came_may_be_stored_or_not(claims: ledger.Claims):
+def test_a_reading_whose_answer_never_came_may_be_stored_or_not(claims: ledger.Claims) -> None:
     found = judged(claims, [*ACKNOWLEDGED, (0, 4)])
     assert (found.sound, found.stored_unacknowledged) == (True, 1)
 
 
-def test_without_a_count_or_without_acknowledgements_nobody_can_tell(claims: ledger.Claims, tmp_path: Path):
+def test_without_a_count_or_without_acknowledgements_nobody_can_tell(claims: ledger.Claims, tmp_path: Path) -> None:
     nothing = ledger.claims(ledger.read(tmp_path / "there is none.log"))
     assert verdict.judge(claims, None).sound is None
     assert judged(nothing, []).sound is None
 
 
-def test_a_line_that_was_cut_off_is_left_out_and_reported(tmp_path: Path):
+def test_a_line_that_was_cut_off_is_left_out_and_reported(tmp_path: Path) -> None:
     (tmp_path / "ledger.log").write_text(LINES + "2500 r 0 77 1 20")
     record = ledger.read(tmp_path / "ledger.log")
     assert (len(record.lines), record.cut_off) == (9, True)
 
 
 @pytest.mark.parametrize(("space", "number"), [(0, 0), (2, 5_000_000), (0xFFFF, (1 << 48) - 1)])
-def test_the_id_of_a_number_leads_back_to_it(space: int, number: int):
+def test_the_id_of_a_number_leads_back_to_it(space: int, number: int) -> None:
     identifier = UUID(f"{RUN}-{space:04x}-4000-8000-{number:012x}")
     first, last = ledger.id_range(RUN)
     assert ledger.code_of(identifier) == code(space, number)
     assert first <= identifier <= last
 
 
-def test_seconds_count_answers_where_they_came_and_requests_where_they_left(tmp_path: Path):
+def test_seconds_count_answers_where_they_came_and_requests_where_they_left(tmp_path: Path) -> None:
     (tmp_path / "ledger.log").write_text("0 r 0 0 1 201 1500\n100 r 0 1 1 201 10\n")
     table = ledger.seconds(ledger.read(tmp_path / "ledger.log"))
     assert (list(table["acknowledged"]), list(table["offered"])) == ([1, 1], [2, 0])

@@ -35,7 +35,7 @@ def volga(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_plan_as_json_has_one_entry_a_change(volga: Path):
+def test_a_plan_as_json_has_one_entry_a_change(volga: Path) -> None:
     answer = prescaler("plan", volga, "--from", "2026-12-01", "--months", 1, "--format", "json")
     assert answer.exit_code == 0
     assert json.loads(answer.stdout)[:2] == [
@@ -44,7 +44,7 @@ def test_a_plan_as_json_has_one_entry_a_change(volga: Path):
     ]
 
 
-def test_a_plan_as_a_table_is_in_local_times_and_names_what_overlaps(volga: Path):
+def test_a_plan_as_a_table_is_in_local_times_and_names_what_overlaps(volga: Path) -> None:
     lines = prescaler("plan", volga, "--from", "2026-12-01", "--months", 1).stdout.splitlines()
     assert lines[0] == "At 2026-12-01 00:00 Europe/Moscow: Idle, minimum 2"
     (night,) = (line for line in lines if line.startswith("2026-12-19 19:00"))
@@ -52,7 +52,7 @@ def test_a_plan_as_a_table_is_in_local_times_and_names_what_overlaps(volga: Path
     assert night.split()[-4:] == ["11", "Active", "night", "monthly-billing"], "ceil(100 × 1.1 / 10) is 11"
 
 
-def test_a_plan_as_a_calendar_has_the_openings(volga: Path):
+def test_a_plan_as_a_calendar_has_the_openings(volga: Path) -> None:
     text = prescaler("plan", volga, "--from", "2026-12-01", "--months", 1, "--format", "ics").stdout_bytes.decode()
     assert text.startswith("BEGIN:VCALENDAR\r\n")
     assert "DTSTART:20261214T190000Z\r\nDTEND:20261226T210000Z\r\n" in text
@@ -61,13 +61,13 @@ def test_a_plan_as_a_calendar_has_the_openings(volga: Path):
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
-def test_a_plan_is_drawn(volga: Path, tmp_path: Path, suffix: str):
+def test_a_plan_is_drawn(volga: Path, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"plan.{suffix}"
     assert prescaler("plan", volga, "--from", "2026-12-01", "--months", 1, "--plot", path).exit_code == 0
     assert path.read_bytes()[:5] in {b"\x89PNG\r", b"<?xml"}
 
 
-def test_a_difference_tells_when_and_how_much(volga: Path, tmp_path: Path):
+def test_a_difference_tells_when_and_how_much(volga: Path, tmp_path: Path) -> None:
     changed = tmp_path / "new.yaml"
     changed.write_text(VOLGA.replace("toDay: 26", "toDay: 27"))
     answer = prescaler("diff", volga, changed, "--from", "2026-12-01", "--months", 1)
@@ -76,7 +76,7 @@ def test_a_difference_tells_when_and_how_much(volga: Path, tmp_path: Path):
     assert same.stdout.startswith("no difference")
 
 
-def test_the_resource_definition_is_complete():
+def test_the_resource_definition_is_complete() -> None:
     """Every field explains itself, or `kubectl explain` is useless."""
     definition = yaml.safe_load(prescaler("crd").stdout)
 
@@ -112,7 +112,7 @@ def test_the_resource_definition_is_complete():
         pytest.param("", "holds 0 objects", id="empty"),
     ],
 )
-def test_a_mistake_in_a_file_is_one_sentence_that_says_where(tmp_path: Path, broken: str, words: str):
+def test_a_mistake_in_a_file_is_one_sentence_that_says_where(tmp_path: Path, broken: str, words: str) -> None:
     path = tmp_path / "broken.yaml"
     path.write_text(broken)
     answer = prescaler("plan", path)
@@ -133,7 +133,7 @@ def test_a_mistake_in_a_file_is_one_sentence_that_says_where(tmp_path: Path, bro
 )
 def test_a_mistake_on_the_command_line_says_what_to_do(
     volga: Path, words: list[str], says: str, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.delenv("KUBECONFIG", raising=False)
     monkeypatch.setenv("HOME", str(volga.parent))
     answer = prescaler(*[str(volga) if word == "FILE" else word for word in words])
@@ -142,7 +142,7 @@ def test_a_mistake_on_the_command_line_says_what_to_do(
     assert "Traceback" not in answer.output
 
 
-def test_the_folder_operator_is_no_package_and_shadows_nothing():
+def test_the_folder_operator_is_no_package_and_shadows_nothing() -> None:
     import operator  # noqa: PLC0415 - the standard library's, and it must stay that way
 
     assert operator.add(1, 1) == 2

@@ -98,11 +98,11 @@ def agree(schedule: Schedule, start: datetime) -> None:
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(cases())
-def test_the_plan_is_what_the_wall_clock_says(case: tuple[Schedule, datetime]):
+def test_the_plan_is_what_the_wall_clock_says(case: tuple[Schedule, datetime]) -> None:
     agree(*case)
 
 
-def test_short_and_long_months_of_nine_years_are_what_the_wall_clock_says(volga: Schedule):
+def test_short_and_long_months_of_nine_years_are_what_the_wall_clock_says(volga: Schedule) -> None:
     for year in range(2024, 2033):
         for month in (12,) if year % 2 else (2,):
             agree(volga, datetime(year, month, 10, tzinfo=UTC))
@@ -110,7 +110,7 @@ def test_short_and_long_months_of_nine_years_are_what_the_wall_clock_says(volga:
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(cases(), st.integers(0, 40 * 86_400))
-def test_a_plan_made_at_any_moment_agrees_with_one_made_before(case: tuple[Schedule, datetime], later_s: int):
+def test_a_plan_made_at_any_moment_agrees_with_one_made_before(case: tuple[Schedule, datetime], later_s: int) -> None:
     schedule, start = case
     at = start + timedelta(seconds=later_s)
     made_now, made_before = plan(schedule, at), transitions(schedule, start, at + timedelta(seconds=1))

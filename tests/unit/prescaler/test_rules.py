@@ -25,13 +25,13 @@ NOON = datetime(2027, 1, 5, 12, tzinfo=UTC)
         pytest.param({"PRESCALER_CLOCK_OFFSET": "-90m"}, timedelta(minutes=-90), id="behind"),
     ],
 )
-def test_a_rehearsal_clock_is_set_from_the_environment(environment: dict[str, str], ahead: timedelta):
+def test_a_rehearsal_clock_is_set_from_the_environment(environment: dict[str, str], ahead: timedelta) -> None:
     clock = from_environment(environment)
     assert clock.offset == ahead
     assert (clock.rehearsal is None) == (not ahead)
 
 
-def test_a_rehearsal_can_start_at_a_moment():
+def test_a_rehearsal_can_start_at_a_moment() -> None:
     clock = from_environment({"PRESCALER_CLOCK_START": "2026-12-14T18:00:00Z"})
     assert abs(clock.now() - datetime(2026, 12, 14, 18, tzinfo=UTC)) < timedelta(seconds=5)
 
@@ -44,7 +44,7 @@ def test_a_rehearsal_can_start_at_a_moment():
         {"PRESCALER_CLOCK_OFFSET": "1d", "PRESCALER_CLOCK_START": "2026-12-14"},
     ],
 )
-def test_a_rehearsal_clock_that_makes_no_sense_is_refused(environment: dict[str, str]):
+def test_a_rehearsal_clock_that_makes_no_sense_is_refused(environment: dict[str, str]) -> None:
     with pytest.raises(InvalidSpecError, match="PRESCALER_CLOCK"):
         from_environment(environment)
 
@@ -53,7 +53,7 @@ def test_a_rehearsal_clock_that_makes_no_sense_is_refused(environment: dict[str,
     ("text", "value"),
     [("500m", "0.5"), ("2", "2"), ("1.5Gi", "1610612736"), ("128Mi", "134217728"), ("1k", "1000"), ("1e3", "1000")],
 )
-def test_quantities_are_read_as_kubernetes_writes_them(text: str, value: str):
+def test_quantities_are_read_as_kubernetes_writes_them(text: str, value: str) -> None:
     assert quantity(text) == Decimal(value)
 
 
@@ -61,7 +61,7 @@ def test_quantities_are_read_as_kubernetes_writes_them(text: str, value: str):
     ("rate", "per_pod", "headroom", "pods"),
     [(100, 10, "1.1", 11), (1000, 125, "1", 8), (1001, 125, "1", 9), (1, 9, "1", 1)],
 )
-def test_demand_is_rounded_up_and_exact(rate: int, per_pod: int, headroom: str, pods: int):
+def test_demand_is_rounded_up_and_exact(rate: int, per_pod: int, headroom: str, pods: int) -> None:
     assert replicas_for(Fraction(rate), per_pod, headroom) == pods
 
 
@@ -90,11 +90,11 @@ def hpa(minimum: int, *managers: str) -> Hpa:
         pytest.param(hpa(3, "kubectl-edit"), 8, 8, id="a lower one is raised, whosever it is"),
     ],
 )
-def test_under_raise_only_our_own_minimum_is_ever_lowered(found: Hpa, wanted: int, expected: int):
+def test_under_raise_only_our_own_minimum_is_ever_lowered(found: Hpa, wanted: int, expected: int) -> None:
     assert decide(spec(), found, wanted, None).minimum == expected
 
 
-async def test_a_loop_that_doesnt_turn_is_stalled():
+async def test_a_loop_that_doesnt_turn_is_stalled() -> None:
     now = 0.0
     loop = Loop(Kube(), Clock(), monotonic=lambda: now)
     assert loop.stalled_for_s() is None
@@ -103,7 +103,7 @@ async def test_a_loop_that_doesnt_turn_is_stalled():
 
 
 @pytest.mark.parametrize("zone", ["Europe/Moskow", "Europe", "", "../../etc/passwd", "Moscow"])
-def test_an_unknown_zone_is_refused_and_never_replaced(zone: str):
+def test_an_unknown_zone_is_refused_and_never_replaced(zone: str) -> None:
     """Zalando's ScalingSchedule silently takes Berlin for a misspelt zone."""
     with pytest.raises(InvalidSpecError, match="there is no time zone"):
         spec(timeZones=[zone])

@@ -24,6 +24,9 @@ from energy.ingest.committer import Committer
 
 log = logging.getLogger(__name__)
 
+_SMOOTHING = 0.1
+"""Share of the newest batch in what a batch takes lately: one slow commit should not shed, ten should."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueueLimits:
@@ -32,7 +35,7 @@ class QueueLimits:
     lanes: int = 2  # batches being written at the same time: one flushes while the next is parsed
     batch_rows_max: int = 1_000
     rows_max: int = 20_000  # ~10 MB of readings: what one pod may hold while the database restarts
-    age_max_s: float = 2.0  # older than this, clients have given up: shedding early is kinder than answering late
+    age_max_s: float = 2.0  # who would wait longer has given up: shedding early is kinder than answering late
     deadline_s: float = 10.0  # from being taken in to an answer, whatever happens
     linger_s: float = 0.0
 
@@ -61,6 +64,7 @@ class IngestQueue:
         self._waiting: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._draining = False
+        self._batch_s = 0.0  # how long a batch took lately
         self._lanes: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -85,7 +89,16 @@ class IngestQueue:
             return "draining"
         if len(self._waiting) >= self.limits.rows_max:
             return "queue_full"
-        return "queue_old" if self.age_s > self.limits.age_max_s else None
+        return "queue_old" if max(self.age_s, self._wait_s) > self.limits.age_max_s else None
+
+    @property
+    def _wait_s(self) -> float:
+        """What a reading taken in now would wait for the full batches ahead of it.
+
+        The age of the oldest says it too late: what came in while it aged has to be worked off as well. Batches that are
+        not full count nothing, so what many small ones took in the quiet says nothing against a burst.
+        """
+        return len(self._waiting) // (self.limits.batch_rows_max * self.limits.lanes) * self._batch_s
 
     def submit(self, reading: Reading) -> asyncio.Future[Outcome]:
         """Takes a reading in; the future has its outcome by the deadline. Raises `Overloaded` before any work is done."""
@@ -124,6 +137,7 @@ class IngestQueue:
 
     async def _settle(self, batch: list[_Waiting]) -> None:
         metrics.BATCH_ROWS.observe(len(batch))
+        began = self._clock()
         try:
             outcomes = await self._committer.commit(
                 [waiting.reading for waiting in batch], batch[0].since + self.limits.deadline_s
@@ -134,6 +148,7 @@ class IngestQueue:
                 if not waiting.outcome.done():
                     waiting.outcome.set_exception(error)
             return
+        self._batch_s += (self._clock() - began - self._batch_s) * _SMOOTHING
         for waiting, outcome in zip(batch, outcomes, strict=True):
             if not waiting.outcome.done():  # a client that hung up has cancelled its own
                 waiting.outcome.set_result(outcome)
