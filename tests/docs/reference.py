@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 
 import energy.metrics
 import prescaler.metrics
+from docs import figures
 from energy.http.problems import KINDS
 from energy.service import Service
 from energy.settings import Settings
@@ -240,6 +241,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "runbooks/README.md": alerts_page,
     "billingwindow.md": window_page,
     "adr/README.md": decisions_page,
+    "measured/README.md": lambda: figures.page(DOCS / "measured"),
 }
 
 

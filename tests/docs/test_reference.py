@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from docs.pages import pages
 from docs.reference import DOCS, PAGES, ROOT, alerts
 from energy.settings import Settings
 
@@ -34,3 +35,10 @@ def test_every_setting_of_the_operator_is_told() -> None:
     read = {name for source in sources for name in re.findall(r'"(PRESCALER_\w+)"', source.read_text())}
     told = set(re.findall(r"PRESCALER_\w+", (ROOT / "operator/README.md").read_text()))
     assert read == told
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "README.ru.md", "docs/problem.md", "docs/problem.ru.md", "docs/capacity.md"]
+)
+def test_a_page_of_figures_leads_to_the_files_they_are_from(page: str) -> None:
+    assert [link for link in pages()[page].links if "measured/" in link], "quote docs/measured, and link to it"

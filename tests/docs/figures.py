@@ -1,0 +1,118 @@
+"""The page of measured figures, made from the files in docs/measured and naming the command behind each.
+
+It exists so that no figure is copied by hand: another page quotes this one, and a new measurement shows here as a difference.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+COMMANDS = {
+    "bench": "make bench",
+    "peak": "make load",
+    "spike": "make load-spike",
+    "spike-sequential": "LOAD_STRATEGY=sequential make load-spike",
+    "seed-tests": "make load-seed",
+    "scale": "make load-scale",
+    "compare": "make compare",
+    "mixed": "make load-mixed",
+    "soak": "make load-soak",
+    "month": "make load-month",
+    "fleet-import": "LOAD_METERS=1000000 make fleet fleet-import",
+    "story": "make load-story",
+    "cluster-peak": "make load-cluster",
+}
+HEAD = """# Measured
+
+Every figure that these pages quote is here, out of the file that the command beside it made; `make measured` takes over the newest
+run of each kind, and `make reference` makes this page of them. The machine is noted in each: generator, service and database share it,
+so these are floors. Measure on your own before you buy any.
+"""
+
+
+def page(folder: Path) -> str:
+    """The whole page."""
+    return HEAD + "".join(_section(file) for file in sorted(folder.glob("*.json"), key=_order))
+
+
+def _order(file: Path) -> int:
+    return list(COMMANDS).index(file.stem)
+
+
+def _section(file: Path) -> str:
+    figures = json.loads(file.read_text())
+    show: Callable[[dict[str, Any]], str] = (
+        _bench
+        if "points" in figures
+        else _comparison
+        if "rows" in figures
+        else _report
+        if "verdict" in figures
+        else _flat
+    )
+    title = figures.get("title") or {"bench": "Ceilings, in one run", "fleet-import": "A fleet imported"}[file.stem]
+    return f"\n## {title}\n\n`{_command(file.stem, figures)}`, in [{file.name}]({file.name})\n\n{show(figures)}"
+
+
+def _command(name: str, figures: dict[str, Any]) -> str:
+    """With the settings of the run, as far as they are the same on every machine."""
+    settings = figures.get("about", {}).get("settings", {})
+    given = [
+        f"{key}={value}" for key, value in settings.items() if not key.endswith(("_FILE", "_URL", "_URLS", "_DIR"))
+    ]
+    command = COMMANDS[name]
+    return " ".join([setting for setting in given if setting not in command] + [command])
+
+
+def _table(head: list[str], rows: list[list[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+
+def _report(figures: dict[str, Any]) -> str:
+    verdict = figures["verdict"]
+    counts = ", ".join(
+        f"{verdict[name]:,} {name}"
+        for name in ("acknowledged", "shed", "failed", "lost", "duplicated")
+        if name in verdict
+    )
+    rows: list[list[object]] = [["Verdict", f"{figures['outcome']}: {counts}"], *map(list, figures["figures"].items())]
+    facts = ", ".join(f"{name.lower()} {value}" for name, value in figures["about"].get("facts", {}).items())
+    return _table(["What", "Figure"], rows) + f"\n{figures['about'].get('machine', '')}; {facts}.\n"
+
+
+def _comparison(figures: dict[str, Any]) -> str:
+    head = ["What", "Readings/s", "p99", "Tail", "Acknowledged", "Shed", "Failed", "Lost", "Duplicated"]
+    return (
+        _table(head, [_cell(row, row["answers"]) for row in figures["rows"]]) + "\n" + " ".join(figures["notes"]) + "\n"
+    )
+
+
+def _cell(row: dict[str, Any], answers: dict[str, int]) -> list[object]:
+    counts = [f"{answers[kind]:,}" for kind in ("acknowledged", "shed", "failed")]
+    return [
+        row["label"],
+        f"{row['readings_per_s']:,.0f}",
+        row["p99"],
+        f"{row['tail_s']:.2f} s",
+        *counts,
+        row["lost"],
+        row["duplicated"],
+    ]
+
+
+def _bench(figures: dict[str, Any]) -> str:
+    rows: list[list[object]] = [
+        [point["what"], point["table"], point["concurrency"], f"{point['rate']:,.0f}", f"{point['p99_ms']:.1f}" if point["p99_ms"] else "",
+         f"{point['refused']:,}" if point["refused"] else "", f"{point['rss_mib']:.0f}" if point["rss_mib"] else ""]
+        for point in figures["points"]
+    ]  # fmt: skip
+    head = ["What", "Table", "Clients", "A second", "p99 ms", "Refused", "MiB"]
+    return _table(head, rows) + f"\n{figures['machine']['cores']} cores, shared by client, service and database.\n"
+
+
+def _flat(figures: dict[str, Any]) -> str:
+    return _table(["What", "Figure"], [[name, value] for name, value in figures.items()])
