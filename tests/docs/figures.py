@@ -79,7 +79,10 @@ def _report(figures: dict[str, Any]) -> str:
         for name in ("acknowledged", "shed", "failed", "lost", "duplicated")
         if name in verdict
     )
-    rows: list[list[object]] = [["Verdict", f"{figures['outcome']}: {counts}"], *map(list, figures["figures"].items())]
+    rows: list[list[object]] = [
+        ["Verdict", f"{figures['outcome']}: {counts}"],
+        *([name, value] for name, value in figures["figures"].items()),
+    ]
     facts = ", ".join(f"{name.lower()} {value}" for name, value in figures["about"].get("facts", {}).items())
     return _table(["What", "Figure"], rows) + f"\n{figures['about'].get('machine', '')}; {facts}.\n"
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from contract.test_cockroach_grammar import objections
 from docs.pages import ROOT, Block, Page, pages
 
 PRELUDE = (Path(__file__).parent / "prelude.sh").read_text()
@@ -86,3 +89,11 @@ def test_no_command_hides_from_being_run(page: Page) -> None:
 @pytest.mark.parametrize("script", ["false\ntrue", "make no-such-target", "address=127.0.0.1:9\ncurl 127.0.0.1:8000"])
 def test_a_command_that_fails_is_found(script: str, checkout: Path) -> None:
     assert run(script, checkout)[0] != 0
+
+
+@pytest.mark.cluster  # the parser is one of the tools of the test cluster
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_cockroachdb_can_parse_the_sql_that_a_page_gives(page: Page) -> None:
+    words = [word for block in page.blocks for word in shlex.split(block.text, comments=True)]
+    sql = [text for option, text in pairwise(words) if option == "--execute"]
+    assert [problem for problem in objections(*sql) if problem] == []
