@@ -68,7 +68,7 @@ def _command(name: str, figures: dict[str, Any]) -> str:
 
 
 def _table(head: list[str], rows: list[list[object]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
+    lines: list[list[Any]] = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
 
