@@ -33,8 +33,13 @@ def run_here(page: Page) -> list[Block]:
     return [block for block in page.blocks if not block.not_run and not block.run_by]
 
 
-SCRIPTS = {"\n".join(block.text for block in run_here(page)): page.name for page in PAGES if run_here(page)}
-"""A page in another language has the same commands, which are run once."""
+def script_of(page: Page) -> str:
+    """Without comments: a page in another language has the same commands, which are run once."""
+    lines = [line for block in run_here(page) for line in block.text.splitlines()]
+    return "\n".join(re.sub(r"(^|\s+)# .*", "", line) for line in lines)
+
+
+SCRIPTS = {script_of(page): page.name for page in reversed(PAGES) if run_here(page)}
 
 
 @pytest.fixture

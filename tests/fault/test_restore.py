@@ -18,9 +18,10 @@ import httpx
 import pytest
 
 from docs.pages import ROOT, commands
+from energy.store import migrations
 from energy.store.embedded import EmbeddedPostgres
 from fault import killing
-from support.postgres import TestServer, execute, query
+from support.postgres import TestServer, execute, query, run
 from support.samples import add_meter, reading
 from support.service import ServiceProcess, ServiceThread, client_of, energy, wait_until_ready
 from support.waiting import until
@@ -43,9 +44,9 @@ def checkout() -> Iterator[Path]:
     shutil.rmtree(home)
 
 
-def shell(script: str, where: Path, path: str = "", **environment: str) -> str:
+def shell(script: str, where: Path, path: str = "", **environment: str) -> None:
     """Runs a block of the page. `make -o`: the tests' own environment is complete, whatever the clock says of its files."""
-    run = subprocess.run(
+    done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", 'make() { command make -o .venv/ready "$@"; }\n' + script],
         cwd=where,
         env={**os.environ, "PATH": f"{path}:{os.environ['PATH']}", **environment},
@@ -54,8 +55,7 @@ def shell(script: str, where: Path, path: str = "", **environment: str) -> str:
         timeout=60,
         check=False,
     )
-    assert run.returncode == 0, run.stdout + run.stderr
-    return run.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def rows_of(dsn: str) -> dict[str, list[tuple[object, ...]]]:
@@ -78,9 +78,7 @@ def statuses(client: httpx.Client, sent: list[Sent]) -> list[int]:
     found = []
     for path, body, headers in sent:
         answer = client.post(path, json=body, headers=headers)
-        found += (
-            [item["status"] for item in answer.json()["items"]] if path.endswith("batch") else [answer.status_code]
-        )
+        found += [item["status"] for item in answer.json()["items"]] if path.endswith("batch") else [answer.status_code]
     return found
 
 
@@ -91,23 +89,25 @@ def other_value(sent: Sent) -> Sent:
 
 def test_the_embedded_database_is_backed_up_while_it_runs_and_restored(checkout: Path) -> None:
     data, kept, later = checkout / "build/data", some_readings(), some_readings()
-    with ServiceProcess(data_dir=data) as service, client_of(service) as client:
+    database = EmbeddedPostgres(data)
+    database.start()
+    run(migrations.migrate(database.dsn, cockroach=False, timeout_s=10))
+    with ServiceThread(database.dsn) as service, client_of(service) as client:
         assert set(statuses(client, kept)) == {201}
         shell(commands(PAGE, "make backup"), checkout)
-        before = rows_of(EmbeddedPostgres(data).dsn)
+        before = rows_of(database.dsn)
         assert set(statuses(client, later)) == {201}
-        killing.kill_service(service)
-        killing.kill_all_of(EmbeddedPostgres(data))
+        killing.kill_all_of(database)
     shutil.rmtree(data / "base")  # the disk
     shell(commands(PAGE, "cp -a"), checkout)
-    with ServiceProcess(data_dir=data) as service, client_of(service) as client:
+    with ServiceProcess(data_dir=data) as restored, client_of(restored) as client:
         assert rows_of(EmbeddedPostgres(data).dsn) == before
         assert len(before["readings"]) == len(statuses(client, kept))
         assert set(statuses(client, kept)) == {200}, "what the backup has is known"
         assert statuses(client, [other_value(kept[0])]) == [422]
         assert set(statuses(client, later)) == {201}, "what was lost is stored when it is sent again"
         assert set(statuses(client, later)) == {200}
-        assert service.stop() == 0
+        assert restored.stop() == 0
 
 
 def test_an_external_postgresql_is_restored_under_a_running_service(postgres: TestServer, checkout: Path) -> None:
