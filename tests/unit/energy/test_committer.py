@@ -72,6 +72,12 @@ async def test_at_the_deadline_an_unknown_outcome_is_told_as_such(
     assert SOON <= clock.now <= SOON + 0.01
 
 
+async def test_what_may_be_stored_is_not_forgotten_while_the_bad_row_is_sought() -> None:
+    store = ToldStore(Interrupted(""), Poisoned("bad"), *[Unavailable("")] * 1000)
+    outcomes = await committer(store).commit([a_reading(), a_reading()], SOON)
+    assert outcomes == [Undecided(maybe_stored=True)] * 2
+
+
 async def test_retries_wait_longer_and_longer_and_not_in_step() -> None:
     pauses: list[list[float]] = []
     for _ in range(2):

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy.domain.reading import VALUE_MAX, Stored
+from energy.domain.reading import VALUE_MAX, Stored, Undecided
 from energy.http.auth import RateLimit, key_from_token, new_key
 from energy.http.body import unpack
 from energy.http.cursors import cursor_after, place_of
 from energy.http.decode import value_text
-from energy.http.outcomes import plain
+from energy.http.outcomes import least_certain, plain
 from energy.http.problems import KINDS, Problem, busy
 from unit.energy.fakes import PERIOD
 
@@ -129,3 +129,9 @@ def test_every_problem_is_an_error_with_a_stable_type(code: str) -> None:
 )
 def test_values_are_told_as_people_write_them(value: str, text: str) -> None:
     assert plain(Decimal(value)) == text
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_batch_is_not_called_unstored_when_one_of_it_may_be_stored(*, first: bool) -> None:
+    outcomes = [Undecided(maybe_stored=first), Undecided(maybe_stored=not first)]
+    assert least_certain(outcomes) == Undecided(maybe_stored=True)

@@ -23,7 +23,7 @@ from energy.http.body import read_body, unpack
 from energy.http.decode import ReadingIn, reading_of
 from energy.http.endpoint import Endpoint
 from energy.http.intake import IntakeLimits, shed
-from energy.http.outcomes import problem_of
+from energy.http.outcomes import least_certain, problem_of
 from energy.http.problems import Problem
 from energy.http.responses import Receive, Scope, Send, respond
 from energy.ingest.committer import Committer
@@ -174,7 +174,7 @@ class Batch(Endpoint):
             result.items.append(_refused(index, problem_of(reading, outcome, self.limits.retry_after_s)))
         if result.undecided == len(readings):
             reading = next(item for item in readings if isinstance(item, Reading))
-            raise problem_of(reading, outcomes[0], self.limits.retry_after_s)
+            raise problem_of(reading, least_certain(outcomes), self.limits.retry_after_s)
         return result
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
@@ -104,3 +105,8 @@ def plain(value: Decimal) -> str:
     """A value as people write it: no trailing zeros."""
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def least_certain(outcomes: Sequence[Outcome]) -> Outcome:
+    """Which of them speaks for a request of which nothing was decided: one that may be stored, if there is any."""
+    return max(outcomes, key=lambda outcome: isinstance(outcome, Undecided) and outcome.maybe_stored)

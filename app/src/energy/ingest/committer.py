@@ -69,8 +69,7 @@ class Committer:
         count(outcomes)
         return outcomes
 
-    async def _settle(self, batch: Sequence[Reading], deadline: float) -> list[Outcome]:
-        maybe_stored = False
+    async def _settle(self, batch: Sequence[Reading], deadline: float, *, maybe_stored: bool = False) -> list[Outcome]:
         pause_s = BACKOFF_FIRST_S
         while (left_s := deadline - self._clock()) > 0:
             try:
@@ -78,7 +77,7 @@ class Committer:
             except Poisoned as error:
                 if self._atomic:
                     raise NotAll([Unstorable(str(error))] * len(batch)) from error
-                return await self._settle_halves(batch, error, deadline)
+                return await self._settle_halves(batch, error, deadline, maybe_stored=maybe_stored)
             except Interrupted:
                 maybe_stored = True
             except Unavailable:
@@ -89,12 +88,16 @@ class Committer:
         metrics.UNKNOWN_OUTCOMES.inc(len(batch))
         return [Undecided(maybe_stored)] * len(batch)
 
-    async def _settle_halves(self, batch: Sequence[Reading], error: Poisoned, deadline: float) -> list[Outcome]:
+    async def _settle_halves(
+        self, batch: Sequence[Reading], error: Poisoned, deadline: float, *, maybe_stored: bool
+    ) -> list[Outcome]:
         """Bisection: the healthy halves are stored, and the row at fault ends up alone."""
         if len(batch) == 1:
             return [Unstorable(str(error))]
         middle = len(batch) // 2
-        return await self._settle(batch[:middle], deadline) + await self._settle(batch[middle:], deadline)
+        halves = (batch[:middle], batch[middle:])
+        settled = [await self._settle(half, deadline, maybe_stored=maybe_stored) for half in halves]
+        return [outcome for half in settled for outcome in half]
 
 
 def _id(reading: Reading) -> Id:
