@@ -50,8 +50,10 @@ def acknowledges_the_unknown() -> None:
     """201 when the deadline has passed without an outcome."""
     settle = Committer._settle
 
-    async def settle_all(self: Committer, batch: Sequence[Reading], deadline: float) -> list[Outcome]:
-        outcomes = await settle(self, batch, deadline)
+    async def settle_all(
+        self: Committer, batch: Sequence[Reading], deadline: float, *, maybe_stored: bool = False
+    ) -> list[Outcome]:
+        outcomes = await settle(self, batch, deadline, maybe_stored=maybe_stored)
         return [Committed(_PERIOD, ()) if isinstance(outcome, Undecided) else outcome for outcome in outcomes]
 
     Committer._settle = settle_all  # type: ignore[method-assign]  # that is the mutation
