@@ -21,7 +21,11 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
 IMAGE = {"repository": "energy-k6", "tag": "dev", "pullPolicy": "Never"}
 VALUES = {
-    "load": {"image": IMAGE, "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}}
+    "operator": {"enabled": False},  # its CRD would stay in the cluster as this release's
+    "load": {
+        "image": IMAGE,
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
+    },
 }
 SETTINGS = {"LOAD_RATE": "100", "LOAD_DURATION_S": "20", "LOAD_P99_MS": "5000", "LOAD_VUS_MAX": "200"}
 
