@@ -42,4 +42,5 @@ def _public(figures: dict[str, Any]) -> dict[str, Any]:
         return figures
     about = {name: value for name, value in figures["about"].items() if name not in _WITHOUT_MEANING}
     about["facts"] = {name: value for name, value in about.get("facts", {}).items() if name != "Processes"}
+    about["settings"] = {name: value for name, value in about.get("settings", {}).items() if not name.endswith("_FILE")}
     return {**figures, "about": about}
