@@ -8,8 +8,8 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-SOURCES := app operator/src tests loadtest
-TESTS := $(patsubst %/,%,$(filter-out tests/bench/ tests/__pycache__/,$(wildcard tests/*/)))
+SOURCES := app operator/src tools tests loadtest
+TESTS := $(patsubst %/,%,$(filter-out tests/__pycache__/,$(wildcard tests/*/)))
 
 .PHONY: help
 help: ## This list
@@ -48,8 +48,7 @@ run: $(VENV)/ready ## Start the service on 127.0.0.1:8000 with its own PostgreSQ
 lint: $(VENV)/ready ## ruff, mypy (strict) and the directions of the layers
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/ruff format --check $(SOURCES)
-	@$(BIN)/mypy app/src operator/src loadtest tests/conftest.py $(TESTS)
-	@$(BIN)/mypy -p tests.bench
+	@$(BIN)/mypy app/src operator/src tools loadtest tests/conftest.py $(TESTS)
 	@$(BIN)/lint-imports
 
 .PHONY: format
@@ -64,7 +63,7 @@ test: lint ## Everything that needs no root, Docker or Go: lint, then the tests 
 
 .PHONY: bench
 bench: $(VENV)/ready ## Compare in one run: ceiling, strategies, whole path, batch, bare SQL (needs wrk); writes build/bench.json
-	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tools.bench
 
 .PHONY: clean
 clean: ## Remove what was built; keeps build/data

@@ -1,14 +1,14 @@
-# The chart: rendered manifests, its README, and the tests. Programs come from the pinned tools of tests/cluster.
+# The chart: rendered manifests, its README, and the tests. Programs come from the pinned tools of tools/cluster.
 .PHONY: render
 render: $(VENV)/ready ## Write k8s/ and the chart's README and copied files from their sources
-	@PYTHONPATH=tests $(BIN)/python -m chart.render
+	@$(BIN)/python -m tools.render
 
 .PHONY: test-chart
 test-chart: $(VENV)/ready ## The chart: lint, schemas, refusals, drift, and a real API server
 	@$(BIN)/pytest -q -m "cluster or not cluster" tests/chart
 
 # `make install`: with ENERGY_DATABASE_URL on that database (as pods reach it), otherwise on one CockroachDB node (kind, which can pull it).
-HELM = $(shell PYTHONPATH=tests $(BIN)/python -c 'from cluster.harness.binaries import program; print(program("helm-v4"))')
+HELM = $(shell $(BIN)/python -m tools.cluster tool helm-v4)
 ON_DATABASE = $(if $(ENERGY_DATABASE_URL),--set cockroachdb.enabled=false --set database.external.existingSecret=energy-database,)
 IN_ENERGY = --namespace energy
 

@@ -4,7 +4,7 @@ NODES ?= 1
 KIND_NAME := energy
 KIND_NODE := kindest/node:v1.34.0
 METRICS_SERVER := https://github.com/kubernetes-sigs/metrics-server/releases/download/v0.8.0/components.yaml
-HARNESS = PYTHONPATH=tests $(BIN)/python -m cluster.harness
+HARNESS = $(BIN)/python -m tools.cluster
 
 # Which cluster `make install`, `make load-cluster` and `make e2e` speak to; the recipes that need one say $(ON_CLUSTER).
 ifeq ($(CLUSTER),kind)

@@ -1,7 +1,7 @@
 # The pages of docs/ that are tables of what the code has.
 .PHONY: reference
 reference: $(VENV)/ready ## Write the tables of settings, API, metrics, alerts and BillingWindow fields into docs/
-	@PYTHONPATH=tests $(BIN)/python -m docs.reference
+	@$(BIN)/python -m tools.reference
 
 # Drawings are text: one file a drawing, one file of words a language. The digests tell a test without Go that none is stale.
 DRAWINGS = $(filter-out style words.%,$(basename $(notdir $(wildcard docs/drawings/*.d2))))

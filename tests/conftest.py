@@ -1,3 +1,3 @@
-"""What all tests share: the fixtures of the service (support/fixtures.py) and of the test cluster (tests/cluster/README.md)."""
+"""What all tests share: the fixtures of the service (support/fixtures.py) and of the test cluster (tools/cluster/README.md)."""
 
 pytest_plugins = ["cluster.fixtures", "support.fixtures"]

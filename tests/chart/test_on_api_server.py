@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from chart.openapi import write_schemas
-from chart.render import CHART, template
 from chart.test_rendered import documents, every_profile, pod_of
-from cluster.harness import Cluster
-from cluster.harness.binaries import program
+from tools.cluster import Cluster
+from tools.cluster.binaries import program
+from tools.render import CHART, template
 
 pytestmark = pytest.mark.cluster
 SOMEBODY_ELSES = {"Certificate", "Issuer", "ServiceMonitor", "PodMonitor", "PrometheusRule", "HTTPRoute"}

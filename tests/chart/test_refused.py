@@ -2,7 +2,7 @@
 
 import pytest
 
-from chart.render import HelmError, template
+from tools.render import HelmError, template
 
 pytestmark = pytest.mark.cluster  # for Helm itself
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from chart.render import CHART, ROOT, helm, template, write
-from cluster.harness.binaries import program
 from energy.settings import Settings
+from tools.cluster.binaries import program
+from tools.render import CHART, ROOT, helm, template, write
 
 pytestmark = pytest.mark.cluster  # for the tools that are built once with the test cluster
 CI_VALUES = sorted((CHART / "ci").glob("*-values.yaml"))

@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from chart.render import CHART, template
 from cluster.fixtures import demand
-from cluster.harness import Cluster
-from cluster.harness.binaries import program
+from tools.cluster import Cluster
+from tools.cluster.binaries import program
+from tools.render import CHART, template
 
 pytestmark = pytest.mark.cluster
 PARTIES = ("ca", "node", "app")

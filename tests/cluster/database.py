@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from cluster.harness.control_plane import free_port
-from cluster.harness.network import HOST
 from energy.store.embedded import EmbeddedPostgres
+from tools.cluster.control_plane import free_port
+from tools.cluster.network import HOST
 
 _PODS_AND_HOST = "host all all 10.0.0.0/8 trust\n"
 

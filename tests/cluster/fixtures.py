@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from cluster.database import Database
-from cluster.harness import Cluster, Manifest
-from cluster.harness.binaries import missing
-from cluster.harness.builder import ARCHIVES, IMAGES
+from tools.cluster import Cluster, Manifest
+from tools.cluster.binaries import missing
+from tools.cluster.builder import ARCHIVES, IMAGES
 
 REQUIRED = os.environ.get("ENERGY_REQUIRE_CLUSTER") == "1"
 WAIT_FOR_OTHERS_S = 600.0  # a node level is one at a time on a machine

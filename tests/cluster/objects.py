@@ -1,6 +1,6 @@
 """The Kubernetes objects that cluster tests make, each as strict as Pod Security `restricted` wants it."""
 
-from cluster.harness import Manifest
+from tools.cluster import Manifest
 
 APP_IMAGE = "energy:dev"
 OPERATOR_IMAGE = "energy-prescaler:dev"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster.harness import Cluster, RefusedError
+from tools.cluster import Cluster, RefusedError
 
 pytestmark = pytest.mark.cluster
 

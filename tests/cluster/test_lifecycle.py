@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from cluster import objects
-from cluster.harness import BusyError, Cluster
-from cluster.harness.remains import read_record, traces
+from tools.cluster import BusyError, Cluster
+from tools.cluster.remains import read_record, traces
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
-STARTS_AND_WAITS = "from cluster.harness import Cluster; Cluster(nodes=1).start(); print('up', flush=True); input()"
-TESTS = Path(__file__).parent.parent
+STARTS_AND_WAITS = "from tools.cluster import Cluster; Cluster(nodes=1).start(); print('up', flush=True); input()"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.usefixtures("no_nodes")
@@ -43,7 +43,7 @@ def test_a_stopped_cluster_leaves_nothing(capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.usefixtures("no_nodes")
 def test_a_cluster_starts_after_the_last_run_was_killed() -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", STARTS_AND_WAITS], cwd=TESTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", STARTS_AND_WAITS], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as harness:
         assert harness.stdout is not None
         assert harness.stdout.readline() == b"up\n"

@@ -9,7 +9,7 @@ import pytest
 
 from cluster import objects
 from cluster.database import Database
-from cluster.harness import Cluster, Manifest, RefusedError, wait_until
+from tools.cluster import Cluster, Manifest, RefusedError, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 

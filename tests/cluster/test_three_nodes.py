@@ -3,7 +3,7 @@
 import pytest
 
 from cluster import objects
-from cluster.harness import Cluster, Manifest, RefusedError, wait_until
+from tools.cluster import Cluster, Manifest, RefusedError, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 

@@ -16,9 +16,9 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
 from cluster.fixtures import demand
-from cluster.harness.binaries import program
 from energy.store.migrations import versions
 from energy.store.postgres import statements
+from tools.cluster.binaries import program
 
 pytestmark = pytest.mark.cluster
 

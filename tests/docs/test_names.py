@@ -16,9 +16,9 @@ import typer
 import yaml
 
 from docs.pages import ROOT, Page, pages
-from docs.reference import PROBES, alerts, fields, metrics, openapi
 from energy.cli.main import app
 from prescaler.cli import main as prescaler_cli
+from tools.reference import PROBES, alerts, fields, metrics, openapi
 
 TOLD_BY_THE_TASK = {
     "/",
@@ -35,7 +35,7 @@ MADE_BY_RUNS = ("build/", "energy-data")
 @lru_cache
 def sources() -> str:
     """Everything that reads environment variables, as one text; without this folder, which invents some."""
-    folders = ("app", "operator", "loadtest", "tests", "make", "helm", ".ci")
+    folders = ("app", "operator", "loadtest", "tests", "tools", "make", "helm", ".ci")
     found = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in SOURCES]
     files = [path for path in found if "tests/docs" not in str(path)]
     return "\n".join(path.read_text() for path in [*files, ROOT / "Makefile", ROOT / ".ci/run"])

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from docs.pages import pages
-from docs.reference import DOCS, PAGES, ROOT, alerts
 from energy.settings import Settings
+from tools.reference import DOCS, PAGES, ROOT, alerts
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -12,8 +12,8 @@ from typing import Any
 
 import asyncpg
 
-from cluster.harness import Cluster
-from cluster.harness.binaries import program
+from tools.cluster import Cluster
+from tools.cluster.binaries import program
 
 CHART = Path(__file__).parents[3] / "helm" / "energy"
 INSTALL_TIMEOUT_S = 120

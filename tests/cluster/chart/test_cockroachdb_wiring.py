@@ -1,4 +1,4 @@
-"""The chart's CockroachDB wiring on a cluster, with a STAND-IN for CockroachDB (tests/standin).
+"""The chart's CockroachDB wiring on a cluster, with a STAND-IN for CockroachDB (tools/standin).
 
 Certificates, join, init, readiness, users, rolling restart and drain order. What CockroachDB itself does with them is not
 shown here.
@@ -16,9 +16,9 @@ import pytest
 
 from cluster.chart.release import SMALL, Release, load
 from cluster.database import Database
-from cluster.harness import Cluster, Kubectl, RefusedError
-from cluster.harness.binaries import program
-from standin.image import IMAGE, archive
+from tools.cluster import Cluster, Kubectl, RefusedError
+from tools.cluster.binaries import program
+from tools.standin.image import IMAGE, archive
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600, func_only=True)]
 VOLUMES = 3

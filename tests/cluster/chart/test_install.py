@@ -10,7 +10,7 @@ import pytest
 
 from cluster.chart.release import EXTERNAL, Release, load, new_database, settled
 from cluster.database import Database
-from cluster.harness import Cluster, wait_until
+from tools.cluster import Cluster, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600, func_only=True)]
 

@@ -6,16 +6,16 @@ import os
 from pathlib import Path
 
 import pytest
+
+from cluster.chart.release import EXTERNAL, Release, new_database
+from cluster.database import Database
 from loadtest import incluster, report, runner
 from loadtest.evidence import Evidence
 from loadtest.runner import K6, Target
 from loadtest.sampler import Cluster as Watched
-
-from cluster.chart.release import EXTERNAL, Release, new_database
-from cluster.database import Database
-from cluster.harness import Cluster
-from cluster.harness.binaries import program
-from cluster.harness.builder import _buildah
+from tools.cluster import Cluster
+from tools.cluster.binaries import program
+from tools.cluster.builder import _buildah
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 

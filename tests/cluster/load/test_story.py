@@ -16,15 +16,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
+from cluster.chart.release import EXTERNAL, Release, new_database
+from cluster.database import Database
 from loadtest import fleet, report, runner
 from loadtest.evidence import Evidence
 from loadtest.runner import Target
 from loadtest.sampler import Cluster as Watched
-
-from cluster.chart.release import EXTERNAL, Release, new_database
-from cluster.database import Database
-from cluster.harness import Cluster
-from cluster.harness.binaries import program
+from tools.cluster import Cluster
+from tools.cluster.binaries import program
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1200)]
 

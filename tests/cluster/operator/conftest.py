@@ -20,11 +20,11 @@ import yaml
 from aiohttp import web
 
 from cluster.fixtures import demand
-from cluster.harness import Cluster, RefusedError, wait_until
 from prescaler import kube as k
 from prescaler.clock import Clock
 from prescaler.loop import Loop
 from prescaler.objects import GROUP, VERSION
+from tools.cluster import Cluster, RefusedError, wait_until
 
 
 def crd() -> dict[str, Any]:

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cluster.harness import Cluster, wait_until
 from cluster.operator.conftest import END, HPA, LEAD, QUIET, Rig, install_crd, rig_on
+from tools.cluster import Cluster, wait_until
 
 pytestmark = pytest.mark.cluster
 

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from cluster.harness import Cluster
 from cluster.operator.conftest import BW, END, HPA, INSIDE, LEAD, SPEC, START, KilledError, Rig
 from prescaler.kube import KubeError
 from prescaler.loop import Loop
+from tools.cluster import Cluster
 
 pytestmark = pytest.mark.cluster
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from cluster import objects
-from cluster.harness import Cluster, Manifest, wait_until
 from cluster.operator.conftest import START, install_crd
 from prescaler.objects import GROUP, VERSION
+from tools.cluster import Cluster, Manifest, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from cluster.harness import Cluster
 from cluster.operator.conftest import BW, END, HPA, INSIDE, LEAD, QUIET, SPEC, Rig
 from prescaler.objects import FINALIZER
+from tools.cluster import Cluster
 
 pytestmark = pytest.mark.cluster
 

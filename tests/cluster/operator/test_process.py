@@ -17,13 +17,13 @@ import kopf
 import pytest
 import yaml
 
-from cluster.harness import Cluster
-from cluster.harness.control_plane import free_port
 from cluster.operator.conftest import END, INSIDE, Rig
 from prescaler import handlers
 from prescaler.clock import Clock
 from prescaler.kube import LEASES
 from prescaler.lease import DURATION_S, LeaderLease
+from tools.cluster import Cluster
+from tools.cluster.control_plane import free_port
 
 pytestmark = pytest.mark.cluster
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
 from loadtest import fleet
 
 OCTOBER = datetime(2026, 10, 1, tzinfo=UTC)

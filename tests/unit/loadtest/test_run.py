@@ -17,6 +17,7 @@ import asyncpg
 import psutil
 import pytest
 import trustme
+
 from loadtest import report, runner, service
 from loadtest.evidence import Evidence
 from loadtest.runner import Target

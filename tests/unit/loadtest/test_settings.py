@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from loadtest import settings
 
 ROOT = Path(__file__).parents[3]

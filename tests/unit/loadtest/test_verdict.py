@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+
 from loadtest import ledger, verdict
 
 RUN = "0badcafe"

@@ -19,12 +19,12 @@ from pydantic.fields import FieldInfo
 
 import energy.metrics
 import prescaler.metrics
-from docs import figures
 from energy.http.problems import KINDS
 from energy.service import Service
 from energy.settings import Settings
+from tools import figures
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 MADE = "This page is made by `make reference`"
 PROBES = {

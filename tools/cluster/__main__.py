@@ -29,7 +29,7 @@ def up(nodes: int) -> None:
 def status() -> None:
     kubeconfig = _kept() / "pki" / "admin.kubeconfig"
     report(Kubectl(kubeconfig)("get", "nodes"))
-    print(f"export KUBECONFIG={kubeconfig}")  # noqa: T201 - standard output is for `eval`
+    print(f"export KUBECONFIG={kubeconfig}")
 
 
 def down() -> None:
@@ -50,7 +50,7 @@ def tools() -> None:
 
 
 def tool(name: str) -> None:
-    print(program(name))  # noqa: T201 - standard output is the answer
+    print(program(name))
 
 
 def _kept() -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 from . import packages
 from .binaries import cache_dir, report
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 ARCHIVES = ROOT / "build" / "images"
 IMAGES = {"energy": "app/Dockerfile", "energy-prescaler": "operator/Dockerfile"}
 TAG = "dev"

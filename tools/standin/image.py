@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cluster.harness import builder
+from tools.cluster import builder
 
 IMAGE = "cockroachdb-standin"
 
@@ -12,5 +12,5 @@ def archive() -> Path:
     made = builder.ARCHIVES / f"{IMAGE}.tar"
     made.unlink(missing_ok=True)
     build = builder._with_docker if builder._docker_works() else builder._with_buildah
-    build(f"{IMAGE}:{builder.TAG}", "tests/standin/Dockerfile", made)
+    build(f"{IMAGE}:{builder.TAG}", "tools/standin/Dockerfile", made)
     return made

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from cluster.harness.binaries import program
+from tools.cluster.binaries import program
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[1]
 CHART = ROOT / "helm" / "energy"
 PROFILES = {"default": "default", "external-db": "external-db"}  # folder of k8s/ → values file of ci/
 KUBERNETES = "1.34.4"

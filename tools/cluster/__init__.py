@@ -1,4 +1,4 @@
-"""The test harness: a real Kubernetes on this machine. See the README beside this folder."""
+"""A real Kubernetes on this machine, for tests (tests/cluster/fixtures.py) and people (`make cluster-up`). See README.md."""
 
 from .cluster import Cluster
 from .kubectl import Kubectl, Manifest, RefusedError

@@ -2,7 +2,7 @@
 
 A test machine can't be asked to have Kubernetes installed, and downloading somebody's binaries would be one more
 thing to trust. So every program is looked for where people keep such programs, and otherwise compiled from the
-modules under `tools/`, once, into a cache that outlives the checkout. The order is: `KUBEBUILDER_ASSETS` (the envtest
+modules under `modules/`, once, into a cache that outlives the checkout. The order is: `KUBEBUILDER_ASSETS` (the envtest
 convention, an explicit wish, so any version goes), `PATH` (only the pinned minor version), the cache, a build.
 
 Knows nothing of what the programs are used for.
@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-TOOLS = Path(__file__).parent.parent / "tools"
+GO_MODULES = Path(__file__).parent / "modules"
 REPORT_EVERY_S = 30.0
 VERSION_TIMEOUT_S = 10.0
 
@@ -37,7 +37,7 @@ class MissingProgramError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One Go module under `tools/` and the programs that are built from it."""
+    """One Go module under `modules/` and the programs that are built from it."""
 
     name: str
     version: str
@@ -51,7 +51,7 @@ class Module:
 
     def cached_at(self) -> Path:
         digest = hashlib.sha256(self.ldflags.encode())
-        for source in sorted((TOOLS / self.name).iterdir()):
+        for source in sorted((GO_MODULES / self.name).iterdir()):
             digest.update(source.read_bytes())
         return cache_dir() / "bin" / f"{self.name}-{self.version}-{digest.hexdigest()[:12]}"
 
@@ -189,7 +189,7 @@ def _go_build(module: Module, package: str, output: Path, environment: dict[str,
     said: list[str] = []
     reported = started
     with subprocess.Popen(
-        command, cwd=TOOLS / module.name, env=environment, stderr=subprocess.PIPE, text=True
+        command, cwd=GO_MODULES / module.name, env=environment, stderr=subprocess.PIPE, text=True
     ) as compiler:
         assert compiler.stderr is not None
         for line in compiler.stderr:  # -v says each package as it is compiled: that's the progress
@@ -203,4 +203,4 @@ def _go_build(module: Module, package: str, output: Path, environment: dict[str,
 
 def report(line: str) -> None:
     """Progress goes to where a person looks while pytest or make holds standard output."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201 - a progress line for a person
+    print(line, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""The ceiling: the same server, decoder and answer as the hot path, and nothing behind them. `python -m tests.bench.ceiling FD`."""
+"""The ceiling: the same server, decoder and answer as the hot path, and nothing behind them. `python -m tools.bench.ceiling FD`."""
 
 from __future__ import annotations
 

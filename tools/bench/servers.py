@@ -57,7 +57,7 @@ def ceiling(processes: int = 1) -> Iterator[Server]:
     """The server with nothing behind it, in so many processes on one socket."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    command = [sys.executable, "-m", "tests.bench.ceiling", str(listener.fileno())]
+    command = [sys.executable, "-m", "tools.bench.ceiling", str(listener.fileno())]
     started = [subprocess.Popen(command, pass_fds=[listener.fileno()]) for _ in range(processes)]
     listener.close()
     try:

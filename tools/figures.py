@@ -1,4 +1,4 @@
-"""The page of measured figures, made from the files in docs/measured and naming the command behind each.
+"""The page of measured figures, made by `make reference` from the files in docs/measured, with the command behind each.
 
 It exists so that no figure is copied by hand: another page quotes this one, and a new measurement shows here as a difference.
 """

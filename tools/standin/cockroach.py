@@ -1,5 +1,5 @@
 #!/opt/energy/bin/python
-# ruff: noqa: T201, S608 - a program for a terminal; names come from the two patterns above; its image's Python
+# ruff: noqa: S608 - a program for a terminal; names come from the two patterns above; its image's Python
 """NOT CockroachDB: a stand-in that takes its commands and flags, for testing how the chart wires it up.
 
 It checks what CockroachDB checks at the borders (flags, certificates and who may read their keys, --join, init before

@@ -21,8 +21,6 @@ import httpx
 import msgspec
 from rich.console import Console
 from rich.table import Table
-from tests.bench import servers, sql
-from tests.bench.probe import Probe
 
 from energy.http.auth import new_key
 from energy.service import database_of
@@ -31,6 +29,8 @@ from energy.store import migrations
 from energy.store.embedded import EmbeddedPostgres
 from energy.store.postgres.keys import PostgresKeys
 from energy.store.postgres.statements import APPEND
+from tools.bench import servers, sql
+from tools.bench.probe import Probe
 
 SECONDS = float(os.environ.get("BENCH_SECONDS", "6"))
 ROWS_BEFORE = int(os.environ.get("BENCH_ROWS", "1000000"))

@@ -1,1 +1,0 @@
-"""Measures, in one run on one machine, what the service reaches and what bounds it; nothing here is a timed test."""

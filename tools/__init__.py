@@ -1,0 +1,10 @@
+"""Programs for the people who work on this project; the product doesn't contain them and nothing of it imports them.
+
+| program | who calls it |
+|---|---|
+| `tools.cluster` | `make cluster-up`, `make install`, `make images`, the tests that need a Kubernetes or its tools |
+| `tools.bench` | `make bench` |
+| `tools.render` | `make render`; tests/chart compares what it writes |
+| `tools.reference`, `tools.figures` | `make reference`; tests/docs compares what they write |
+| `tools.standin` | tests/cluster/chart, as the image that stands in for CockroachDB |
+"""
