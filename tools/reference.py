@@ -19,9 +19,9 @@ from pydantic.fields import FieldInfo
 
 import energy.metrics
 import prescaler.metrics
-from energy.http.problems import KINDS
 from energy.service import Service
 from energy.settings import Settings
+from energy.wire.problems import KINDS
 from tools import figures
 
 ROOT = Path(__file__).parents[1]
@@ -89,7 +89,7 @@ def openapi() -> dict[str, Any]:
 def api_page() -> str:
     head = (
         "# The API\n\nThe running service shows requests and answers in full at `/docs`. "
-        f"{MADE} from its OpenAPI document and `app/src/energy/http/problems.py`.\n\n"
+        f"{MADE} from its OpenAPI document and `app/src/energy/wire/problems.py`.\n\n"
     )
     rows = [
         row(code(f"{method.upper()} {path}"), _first_line(operation), ", ".join(sorted(operation["responses"])))

@@ -9,7 +9,7 @@ from functools import lru_cache
 import pytest
 
 from docs.pages import ROOT, pages
-from energy.http.problems import KINDS
+from energy.wire.problems import KINDS
 
 TEXT = pages()["docs/guarantees.md"].text
 ROW = re.compile(r"^\| (\d{3}) \| `(\w+)` \|", re.MULTILINE)

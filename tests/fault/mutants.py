@@ -15,10 +15,10 @@ from uuid import UUID, uuid4
 
 from energy import service
 from energy.domain.reading import Committed, Outcome, Reading, Undecided
-from energy.http import decode
 from energy.ingest.committer import Committer
 from energy.ingest.queue import QueueLimits
 from energy.store.postgres.writer import PostgresWriter
+from energy.wire import bodies
 
 _PERIOD = date(2026, 11, 1)
 _running: set[asyncio.Task[Any]] = set()
@@ -43,7 +43,7 @@ def forgets_ids() -> None:
     def identity(_device_id: UUID, _reading_id: UUID | None, _key: bytes | None) -> UUID:
         return uuid4()
 
-    decode.identity = identity  # type: ignore[assignment]  # the names of its parameters
+    bodies.identity = identity  # type: ignore[assignment]  # the names of its parameters
 
 
 def acknowledges_the_unknown() -> None:

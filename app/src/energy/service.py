@@ -20,19 +20,19 @@ from energy.http.app import Application, framework
 from energy.http.auth import Authenticator
 from energy.http.batch import Batch, BatchLimits, Busy
 from energy.http.binding import Bindings
-from energy.http.decode import ReadingIn, ValueIn, decode_reading, decode_value, decoder
 from energy.http.endpoint import Endpoint
-from energy.http.intake import Intake, IntakeLimits
+from energy.http.readings import Intake, IntakeLimits
 from energy.http.reads import ReadingSide
 from energy.ingest.committer import Committer
 from energy.ingest.queue import IngestQueue, QueueLimits
 from energy.settings import AuthMode, Settings, WriteStrategy
 from energy.store import schema
+from energy.store.ports import Unavailable
 from energy.store.postgres.database import Database, PoolLimits, UnsafeDatabase
 from energy.store.postgres.keys import PostgresKeys
 from energy.store.postgres.reader import PostgresReader, SchemaWatch
 from energy.store.postgres.writer import PostgresWriter
-from energy.store.protocol import Unavailable
+from energy.wire.bodies import ReadingIn, ValueIn, decode_reading, decode_value, decoder
 
 log = logging.getLogger(__name__)
 

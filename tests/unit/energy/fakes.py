@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from uuid import UUID, uuid4
 
 from energy.domain.reading import Committed, Outcome, Reading
-from energy.store.protocol import Poisoned
+from energy.store.ports import Poisoned
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 PERIOD = date(2026, 11, 1)

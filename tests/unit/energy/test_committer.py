@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from energy.domain.reading import Committed, Conflicting, Reading, Undecided, Unstorable
 from energy.ingest.committer import Committer
-from energy.store.protocol import Interrupted, NotAll, Poisoned, Unavailable
+from energy.store.ports import Interrupted, NotAll, Poisoned, Unavailable
 from unit.energy.fakes import Clock, ToldStore, a_reading
 
 SOON = 110.0

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from energy.domain.reading import VALUE_MAX, Stored, Undecided
 from energy.http.auth import RateLimit, key_from_token, new_key
 from energy.http.body import unpack
-from energy.http.cursors import cursor_after, place_of
-from energy.http.decode import value_text
-from energy.http.outcomes import least_certain, plain
-from energy.http.problems import KINDS, Problem, busy
+from energy.wire.answers import least_certain, plain
+from energy.wire.bodies import value_text
+from energy.wire.cursors import cursor_after, place_of
+from energy.wire.problems import KINDS, Problem, busy
 from unit.energy.fakes import PERIOD
 
 LIMIT = 1000

@@ -14,11 +14,11 @@ import msgspec
 
 from energy.domain.identity import reading_id_of
 from energy.domain.reading import Committed, Outcome, Reading
-from energy.http.decode import ReadingIn, reading_of
-from energy.http.outcomes import problem_of
-from energy.http.problems import Problem
 from energy.ingest.committer import Committer
 from energy.store.postgres.meters import MeterRow, PostgresMeters
+from energy.wire.answers import problem_of
+from energy.wire.bodies import ReadingIn, reading_of
+from energy.wire.problems import Problem
 
 Line = list[str]
 Refusal = tuple[Line, str]

@@ -16,7 +16,7 @@ from energy.cli import keys, serve, transfer
 from energy.cli.import_rows import BadFile
 from energy.settings import Settings
 from energy.store.embedded import EmbeddedUnavailable
-from energy.store.protocol import StoreError
+from energy.store.ports import StoreError
 from energy.tracing import TracingUnavailable
 
 app = typer.Typer(

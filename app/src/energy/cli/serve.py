@@ -26,9 +26,9 @@ from energy.cli.databases import database_dsn, migrates_at_start
 from energy.cli.workers import run_workers
 from energy.http.auth import key_from_token
 from energy.settings import AuthMode, Settings
+from energy.store.ports import Unavailable
 from energy.store.postgres.database import Database, Dialect, UnsafeDatabase
 from energy.store.postgres.keys import PostgresKeys
-from energy.store.protocol import Unavailable
 from energy.tracing import traced
 
 log = logging.getLogger(__name__)
@@ -184,7 +184,7 @@ def _worker(listener: socket.socket) -> None:
 
 
 def _config(settings: Settings) -> uvicorn.Config:
-    from energy.http.protocol import limited_protocol  # noqa: PLC0415 - as in _run
+    from energy.http.connection import limited_protocol  # noqa: PLC0415 - as in _run
 
     return uvicorn.Config(
         app="energy.service:Service",

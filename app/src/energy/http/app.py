@@ -16,10 +16,10 @@ from starlette.exceptions import HTTPException
 from energy import __version__, metrics
 from energy.http.endpoint import Endpoint
 from energy.http.openapi import document_hand_written
-from energy.http.problems import CONTENT_TYPE, Problem
 from energy.http.reads import ReadingSide
 from energy.http.responses import Headers, Message, Receive, Scope, Send, respond_problem
 from energy.logs import request_id
+from energy.wire.problems import CONTENT_TYPE, Problem
 
 _REQUEST_ID_MAX = 64
 _PREFIX = os.urandom(4).hex()

@@ -17,8 +17,8 @@ from uuid import UUID
 
 from cachetools import TTLCache
 
-from energy.http.problems import Problem, busy
-from energy.store.protocol import ApiKey, KeyStore, StoreError
+from energy.store.ports import ApiKey, KeyStore, StoreError
+from energy.wire.problems import Problem, busy
 
 SCOPES = frozenset({"ingest", "read", "admin"})
 _CACHE_KEYS_MAX = 20_000

@@ -17,17 +17,17 @@ import msgspec
 from energy import metrics
 from energy.domain.reading import Committed, Outcome, Reading, Undecided
 from energy.http.auth import Authenticator, Credential
-from energy.http.batch_formats import Item, items_of
 from energy.http.binding import Bindings
 from energy.http.body import read_body, unpack
-from energy.http.decode import ReadingIn, reading_of
 from energy.http.endpoint import Endpoint
-from energy.http.intake import IntakeLimits, shed
-from energy.http.outcomes import least_certain, problem_of
-from energy.http.problems import Problem
+from energy.http.readings import IntakeLimits, shed
 from energy.http.responses import Receive, Scope, Send, respond
 from energy.ingest.committer import Committer
-from energy.store.protocol import NotAll
+from energy.store.ports import NotAll
+from energy.wire.answers import least_certain, problem_of
+from energy.wire.batches import Item, items_of
+from energy.wire.bodies import ReadingIn, reading_of
+from energy.wire.problems import Problem
 
 _ITEMS_AT_A_TIME = 500
 """Items handled between two looks at the other requests: a batch of 10 000 must not hold the event loop for 50 ms."""

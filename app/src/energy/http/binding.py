@@ -11,8 +11,8 @@ from uuid import UUID
 from cachetools import TTLCache
 
 from energy.http.auth import Credential
-from energy.http.problems import Problem, busy
-from energy.store.protocol import HistoryStore, StoreError
+from energy.store.ports import HistoryStore, StoreError
+from energy.wire.problems import Problem, busy
 
 _DEVICES_MAX = 100_000
 

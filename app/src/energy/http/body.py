@@ -5,8 +5,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 
-from energy.http.problems import Problem
 from energy.http.responses import Receive
+from energy.wire.problems import Problem
 
 _GZIP = 16 + zlib.MAX_WBITS
 
@@ -18,7 +18,7 @@ class ClientGone(Exception):
 async def read_body(receive: Receive, headers: Mapping[bytes, bytes], bytes_max: int) -> bytes:
     """The raw body. Raises `Problem` (413, before reading when its length is announced) or `ClientGone`.
 
-    That it arrives in time is seen to by the HTTP protocol, which hangs up on slow clients (`protocol.py`).
+    That it arrives in time is seen to by the HTTP protocol, which hangs up on slow clients (`connection.py`).
     """
     announced = headers.get(b"content-length")
     if announced is not None and int(announced) > bytes_max:  # the HTTP parser has seen to it that it is a number

@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from energy.http.body import ClientGone
-from energy.http.problems import Problem
 from energy.http.responses import Receive, Scope, Send, respond_problem
+from energy.wire.problems import Problem
 
 log = logging.getLogger(__name__)
 

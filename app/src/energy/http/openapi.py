@@ -8,9 +8,9 @@ import msgspec
 from fastapi import FastAPI
 
 from energy.http.batch import BatchResult
-from energy.http.decode import ReadingIn, ValueIn
-from energy.http.outcomes import Receipt
-from energy.http.problems import KINDS
+from energy.wire.answers import Receipt
+from energy.wire.bodies import ReadingIn, ValueIn
+from energy.wire.problems import KINDS
 
 Document = dict[str, Any]
 """JSON by nature; FastAPI's own type for it is the same."""

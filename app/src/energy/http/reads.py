@@ -20,13 +20,13 @@ from energy.domain.window import SubmissionWindow, period_of, window_state
 from energy.http.auth import Authenticator, Credential
 from energy.http.binding import Bindings
 from energy.http.body import read_body
-from energy.http.cursors import cursor_after, place_of
-from energy.http.decode import CorrectionIn, decoder, identity, require_json, value_text
-from energy.http.outcomes import REPLAYED, problem_of, receipt_of
-from energy.http.problems import Problem, busy
 from energy.http.shapes import HistoryOut, ProblemOut, ProgressOut, ReadingOut, WindowOut
 from energy.ingest.queue import IngestQueue, Overloaded
-from energy.store.protocol import HistoryQuery, HistoryStore, StoreError
+from energy.store.ports import HistoryQuery, HistoryStore, StoreError
+from energy.wire.answers import REPLAYED, problem_of, receipt_of
+from energy.wire.bodies import CorrectionIn, decoder, identity, require_json, value_text
+from energy.wire.cursors import cursor_after, place_of
+from energy.wire.problems import Problem, busy
 
 EXPORT_COLUMNS = (
     "device_id", "reading_id", "register", "value", "read_at", "received_at", "period", "source", "status", "flags", "supersedes",

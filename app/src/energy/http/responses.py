@@ -9,8 +9,8 @@ from typing import Any
 from prometheus_client import Counter
 
 from energy import metrics
-from energy.http.problems import CONTENT_TYPE, Problem
 from energy.logs import request_id
+from energy.wire.problems import CONTENT_TYPE, Problem
 
 Scope = MutableMapping[str, Any]
 Headers = Mapping[bytes, bytes]

@@ -26,7 +26,7 @@ from energy.domain.reading import (
     same_request,
 )
 from energy.ingest.accounting import count
-from energy.store.protocol import BatchStore, Interrupted, NotAll, Poisoned, Unavailable
+from energy.store.ports import BatchStore, Interrupted, NotAll, Poisoned, Unavailable
 
 Id = tuple[UUID, UUID]
 

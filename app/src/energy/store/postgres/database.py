@@ -15,8 +15,8 @@ from enum import StrEnum
 
 import asyncpg
 
+from energy.store.ports import Interrupted, Poisoned, StoreError, Unavailable
 from energy.store.postgres import statements
-from energy.store.protocol import Interrupted, Poisoned, StoreError, Unavailable
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from energy.store.ports import ApiKey
 from energy.store.postgres import statements
 from energy.store.postgres.database import Database, store_errors
-from energy.store.protocol import ApiKey
 
 
 @dataclass(frozen=True, slots=True)

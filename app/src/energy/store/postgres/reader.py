@@ -17,10 +17,10 @@ import asyncpg
 
 from energy import metrics
 from energy.domain.reading import Stored
+from energy.store.ports import HistoryPage, HistoryQuery, Progress, StoreError, Unavailable
 from energy.store.postgres import statements
 from energy.store.postgres.database import Database, Dialect, store_errors
 from energy.store.postgres.rows import stored_of
-from energy.store.protocol import HistoryPage, HistoryQuery, Progress, StoreError, Unavailable
 
 log = logging.getLogger(__name__)
 

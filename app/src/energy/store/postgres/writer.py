@@ -15,10 +15,10 @@ import asyncpg
 from energy import metrics
 from energy.domain.checks import CheckPolicy
 from energy.domain.reading import NEEDS_CONFIRMATION, Committed, Conflicting, Doubtful, Outcome, Reading, same_content
+from energy.store.ports import Interrupted, NotAll, Poisoned
 from energy.store.postgres import statements
 from energy.store.postgres.database import Database, store_errors
 from energy.store.postgres.rows import columns_of, flags_of, policy_arguments, previous_of, stored_of, type_of_record
-from energy.store.protocol import Interrupted, NotAll, Poisoned
 
 Id = tuple[UUID, UUID]
 

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from energy.domain.reading import Stored
-from energy.http.problems import Problem
+from energy.wire.problems import Problem
 
 
 class _Place(msgspec.Struct, array_like=True):

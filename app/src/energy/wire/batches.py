@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from energy.http.decode import ReadingIn, decoder
-from energy.http.problems import Problem
+from energy.wire.bodies import ReadingIn, decoder
+from energy.wire.problems import Problem
 
 Item = ReadingIn | Problem
 

@@ -17,12 +17,12 @@ from energy.domain.reading import Committed, Outcome, Reading
 from energy.http.auth import Authenticator
 from energy.http.binding import Bindings
 from energy.http.body import read_body
-from energy.http.decode import require_json
 from energy.http.endpoint import Endpoint
-from energy.http.outcomes import REPLAYED, problem_of, receipt_of
-from energy.http.problems import Problem, busy
 from energy.http.responses import Receive, Scope, Send, respond
 from energy.ingest.queue import IngestQueue, Overloaded
+from energy.wire.answers import REPLAYED, problem_of, receipt_of
+from energy.wire.bodies import require_json
+from energy.wire.problems import Problem, busy
 
 encode = msgspec.json.encode
 

@@ -24,7 +24,7 @@ from energy.domain.reading import (
     Undecided,
     Unstorable,
 )
-from energy.http.problems import Problem, busy
+from energy.wire.problems import Problem, busy
 
 REPLAYED = (b"idempotent-replayed", b"true")
 

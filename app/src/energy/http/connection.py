@@ -9,8 +9,8 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from energy.http.problems import CONTENT_TYPE, Problem
 from energy.http.responses import Receive, Scope, Send, respond_problem
+from energy.wire.problems import CONTENT_TYPE, Problem
 
 
 class _HeadWithBody:

@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from energy.domain.identity import reading_id_of
 from energy.domain.reading import VALUE_MAX, Reading
-from energy.http.problems import Problem
+from energy.wire.problems import Problem
 
 Register = Literal["T0", "T1", "T2", "T3"]
 Source = Literal["meter", "person", "head_end", "import", "correction"]
