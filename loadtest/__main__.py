@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from loadtest import compare, fleet, fleet_import, incluster, measured, report, runner, service
+from loadtest import compare, fleet, fleet_import, hostile, incluster, measured, report, runner, service
 from loadtest.evidence import Evidence
 from loadtest.runner import Target, console
 from loadtest.sampler import Cluster
@@ -24,6 +24,7 @@ ALONE = {
     "seed-tests": "the task's four tests, one and five replicas",
     "compare": "write strategies and databases side by side",
     "scale": "throughput against replicas and batch sizes",
+    "hostile": "20 000 hostile requests beside 200 good clients",
     "measured": "copy the newest figures to docs/measured",
 }
 EXIT = {"passed": 0, "failed": 1, "unknown": 2}
@@ -46,6 +47,8 @@ def main() -> int:
         parser.error(f"no such setting: {', '.join(misspelt)} (the table is in docs/load.md)")
     if arguments.command in WITH_SCENARIO:
         return (run if arguments.command == "run" else run_in_cluster)(arguments.scenario)
+    if arguments.command == "hostile":
+        return beside_attacks()
     if arguments.command == "report":
         return show(arguments.folder)
     for line in _words(arguments.command, getattr(arguments, "folder", Path())):
@@ -98,6 +101,16 @@ def run_in_cluster(scenario: str) -> int:
     settings = {name: value for name, value in changed().items() if name in incluster.FOR_THE_JOB}
     folder = runner.run(scenario, target, runner.new_folder(scenario), settings, drive=incluster.drive)
     return show(folder)
+
+
+def beside_attacks() -> int:
+    """Attacks on an instance of our own; says what did not hold."""
+    folder = runner.new_folder("hostile")
+    faults = hostile.measure(folder, hostile.Plan())
+    for fault in faults:
+        console.print(f"[bold red]failed[/]: {fault}")
+    console.print(f"figures: {folder / 'figures.json'}")
+    return EXIT["failed" if faults else "passed"]
 
 
 def title_of(scenario: str) -> str:

@@ -2,7 +2,7 @@
 LAB := $(BIN)/python -m loadtest
 FLEET ?= build/fleet
 
-.PHONY: load load-spike load-soak load-mixed load-month load-seed load-scale compare fleet fleet-import measured load-report
+.PHONY: load load-spike load-soak load-mixed load-month load-seed load-scale load-hostile compare fleet fleet-import measured load-report
 load: $(VENV)/ready ## The task's peak for a minute, with a report (against LOAD_BASE_URLS, or an instance of its own)
 	@$(LAB) run peak
 
@@ -24,6 +24,9 @@ load-seed: $(VENV)/ready ## The task's tests 1 to 4, against one replica and aga
 
 load-scale: $(VENV)/ready ## Throughput against replicas (1, 2, 4) and batch sizes
 	@$(LAB) scale
+
+load-hostile: $(VENV)/ready ## 20 000 hostile requests beside 200 good clients: nothing lost, small memory, latency beside the quiet run
+	@$(LAB) hostile
 
 compare: $(VENV)/ready ## Write strategies and databases side by side; LOAD_COMPARE adds servers and databases by URL
 	@$(LAB) compare
