@@ -26,7 +26,7 @@ from unittest import mock
 import httpx
 
 from energy.cli.main import main
-from energy.cli.serve import _config, _listening, _loop_factory, _Server
+from energy.server import Server, listening, loop_factory
 from energy.service import Service
 from energy.settings import Settings
 from support.waiting import until
@@ -73,7 +73,7 @@ class ServiceThread:
         given = {"auth": "off", "port": 0, "database_url": dsn, "drain_timeout_s": 5, **OPEN_ALL_MONTH, **settings}
         self.settings = Settings(**given)
         self.address = ("", 0)
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self._ready = threading.Event()
         self._failure: list[BaseException] = []
         self._thread = threading.Thread(target=self._body, name="service", daemon=True)
@@ -88,7 +88,7 @@ class ServiceThread:
 
     def _body(self) -> None:
         try:
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 runner.run(self._serve())
         except BaseException as error:  # noqa: BLE001 - told to whoever started it
             self._failure.append(error)
@@ -96,19 +96,17 @@ class ServiceThread:
             self._ready.set()
 
     async def _serve(self) -> None:
-        with _listening(self.settings) as listener:
+        with listening(self.settings.host, self.settings.port) as listener:
             self.address = listener.getsockname()[:2]
-            config = _config(self.settings)
             service = Service(self.settings, self.dsn, on_unsafe=self._failure.append)
-            config.app = service.app
-            self._server = _Server(config, 0)
+            self._server = Server(service.app, self.settings, service.begin_draining)
             asyncio.get_running_loop().call_soon(self._ready.set)
             await self._server.serve(sockets=[listener])
 
     def stop(self) -> None:
         """Drains and ends it."""
         if self._server is not None:
-            self._server.should_exit = True
+            self._server.stop()
         self._thread.join(START_TIMEOUT_S)
 
     def __enter__(self) -> Self:

@@ -127,7 +127,7 @@ class Service:
 
     async def stop(self) -> None:
         """Settles everything that waits, then closes the connections."""
-        self.draining = True
+        self.begin_draining()
         await asyncio.gather(self.queue.drain(), self.ordered_queue.drain())
         for task in self._background:
             task.cancel()
@@ -136,6 +136,10 @@ class Service:
         if self.replica is not None:
             await self.replica.close()
         log.info("drained: every reading that was taken in has its outcome")
+
+    def begin_draining(self) -> None:
+        """Says that it is not ready, and goes on serving."""
+        self.draining = True
 
     async def complaint(self) -> str | None:
         """Why this replica should get no requests now, or nothing."""

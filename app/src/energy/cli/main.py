@@ -14,6 +14,7 @@ from rich.console import Console
 from energy import __version__
 from energy.cli import keys, serve, transfer
 from energy.cli.import_rows import BadFile
+from energy.server import CannotListen
 from energy.settings import Settings
 from energy.store.embedded import EmbeddedUnavailable
 from energy.store.ports import StoreError
@@ -45,7 +46,7 @@ def main() -> None:
         app()
     except ValidationError as error:
         _fail(_settings_complaint(error), 2)
-    except (StoreError, EmbeddedUnavailable, serve.CannotListen, BadFile, TracingUnavailable) as error:
+    except (StoreError, EmbeddedUnavailable, CannotListen, BadFile, TracingUnavailable) as error:
         _fail(f"{error}", 1)
     except KeyboardInterrupt:
         _fail("interrupted", 130)

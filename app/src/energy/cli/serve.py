@@ -1,30 +1,27 @@
 """`energy serve` and `energy migrate`: a process from its first line to exit code 0.
 
-On SIGTERM readiness turns false, the service goes on for `drain_delay_s` so that load balancers notice, then takes nothing
-new, settles what it took in, and ends. A second signal skips the delay.
+How the server listens and stops is in `energy.server`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from types import FrameType
 
 import typer
-import uvicorn
 from rich.console import Console
 
 from energy import logs
 from energy.cli.databases import database_dsn, migrates_at_start
 from energy.cli.workers import run_workers
 from energy.http.auth import key_from_token
+from energy.server import Server, listening, loop_factory
+from energy.service import Service, database_of
 from energy.settings import AuthMode, Settings
 from energy.store.ports import Unavailable
 from energy.store.postgres.database import Database, Dialect, UnsafeDatabase
@@ -47,7 +44,7 @@ def serve(
     given = {"host": host, "port": port, "workers": workers}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # pydantic checks them
     logs.configure(settings.log_level, settings.log_format, access_log=settings.access_log)
-    with database_dsn(settings) as dsn, _listening(settings) as listener:
+    with database_dsn(settings) as dsn, listening(settings.host, settings.port) as listener:
         if migrates_at_start(settings):
             asyncio.run(_migrate(settings, dsn))
         else:
@@ -67,7 +64,6 @@ def migrate() -> None:
 
 
 async def _migrate(settings: Settings, dsn: str) -> str:
-    from energy.service import database_of  # noqa: PLC0415 - see serve(): workers import it after the metrics directory is set
     from energy.store import migrations  # noqa: PLC0415 - takes as long to load as all the rest; see store/schema.py
 
     database = database_of(settings, dsn)
@@ -84,8 +80,6 @@ async def _migrate(settings: Settings, dsn: str) -> str:
 
 async def _refuse_unsafe(settings: Settings, dsn: str) -> None:
     """Raises `UnsafeDatabase` before anything listens. A database that is not there yet is looked at when it comes."""
-    from energy.service import database_of  # noqa: PLC0415 - as in _migrate
-
     database = database_of(settings, dsn)
     try:
         await database.connect()
@@ -107,60 +101,23 @@ async def _bootstrap(settings: Settings, database: Database) -> None:
     log.info("the bootstrap admin key %s %s", key.key_id, "was made" if made else "is there already")
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, with a pause between 'not ready' and 'not listening', and exit code 0 after a signal."""
-
-    def __init__(self, config: uvicorn.Config, drain_delay_s: float) -> None:
-        super().__init__(config)
-        self._drain_delay_s = drain_delay_s
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.begin_draining: Callable[[], object] = bool  # set before it serves
-        self._signals = 0
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
-        """Does not remember the signal: uvicorn would raise it again after a clean stop."""
-        self._signals += 1
-        if self._signals > 1 or self.loop is None:
-            self.should_exit = True
-            return
-        self.loop.call_soon_threadsafe(self._drain)
-
-    def _drain(self) -> None:
-        self.begin_draining()
-        if self.loop is not None:
-            self.loop.call_later(self._drain_delay_s, self._stop_listening)
-
-    def _stop_listening(self) -> None:
-        self.should_exit = True
-
-
 def _run(settings: Settings, dsn: str, listener: socket.socket) -> int:
-    from energy.service import Service  # noqa: PLC0415 - imports the metrics, whose directory must be set before
-
     unsafe: list[UnsafeDatabase] = []
 
     async def run() -> None:
-        config = _config(settings)
-        server = _Server(config, settings.drain_delay_s)
-        server.loop = asyncio.get_running_loop()
-
         def on_unsafe(error: UnsafeDatabase) -> None:
             unsafe.append(error)
-            server.should_exit = True
+            server.stop()
 
         service = Service(settings, dsn, on_unsafe=on_unsafe)
-
-        def begin_draining() -> None:
-            service.draining = True
-
-        server.begin_draining = begin_draining
-        config.app = traced(service.app, settings.otlp_endpoint) if settings.otlp_endpoint else service.app
+        app = traced(service.app, settings.otlp_endpoint) if settings.otlp_endpoint else service.app
+        server = Server(app, settings, service.begin_draining)
         await server.serve(sockets=[listener])
 
     gc.collect()
     gc.freeze()  # what is loaded by now stays: the collector need not look at it again
     gc.set_threshold(_GC_OBJECTS, 20, 50)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(run())
     if unsafe:
         raise unsafe[0]
@@ -181,57 +138,6 @@ def _worker(listener: socket.socket) -> None:
     logs.configure(settings.log_level, settings.log_format, access_log=settings.access_log)
     assert settings.database_url is not None  # noqa: S101 - set by _run_many
     sys.exit(_run(settings, settings.database_url.get_secret_value(), listener))
-
-
-def _config(settings: Settings) -> uvicorn.Config:
-    from energy.http.connection import limited_protocol  # noqa: PLC0415 - as in _run
-
-    return uvicorn.Config(
-        app="energy.service:Service",
-        http=limited_protocol(settings.header_bytes_max, settings.body_timeout_s),
-        ws="none",
-        loop="none",
-        lifespan="on",
-        log_config=None,
-        access_log=settings.access_log,
-        proxy_headers=False,
-        server_header=False,
-        date_header=True,
-        timeout_graceful_shutdown=round(settings.drain_timeout_s),
-        timeout_keep_alive=75,
-        backlog=4096,
-    )
-
-
-def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop  # noqa: PLC0415 - not on Windows
-    except ImportError:
-        return None
-    loop: type[asyncio.AbstractEventLoop] = uvloop.Loop
-    return loop
-
-
-@contextlib.contextmanager
-def _listening(settings: Settings) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        listener.close()
-        problem = (
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}. Choose another with ENERGY_PORT."
-        )
-        raise CannotListen(problem) from error
-    listener.set_inheritable(True)
-    with listener:
-        yield listener
-
-
-class CannotListen(Exception):
-    """The address or port is not to be had; the message says what to do."""
 
 
 def _greet(settings: Settings, listener: socket.socket) -> None:
