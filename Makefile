@@ -65,6 +65,10 @@ test: lint ## Everything that needs no root, Docker or Go: lint, then the tests 
 bench: $(VENV)/ready ## Compare in one run: ceiling, strategies, whole path, batch, bare SQL (needs wrk); writes build/bench.json
 	@$(BIN)/python -m tools.bench
 
+.PHONY: bench-compare
+bench-compare: $(VENV)/ready ## This checkout against BASE=commit, in pairs on one machine (needs wrk); writes build/bench-compare.json
+	@BASE="$(BASE)" $(BIN)/python -m tools.bench.compare
+
 .PHONY: clean
 clean: ## Remove what was built; keeps build/data
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis $(VENV)

@@ -8,18 +8,16 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
 import httpx
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from energy.http.auth import new_key
@@ -30,77 +28,11 @@ from energy.store.embedded import EmbeddedPostgres
 from energy.store.postgres.keys import PostgresKeys
 from energy.store.postgres.statements import APPEND
 from tools.bench import servers, sql
+from tools.bench.load import SECONDS, Point, console, wrk
 from tools.bench.probe import Probe
 
-SECONDS = float(os.environ.get("BENCH_SECONDS", "6"))
 ROWS_BEFORE = int(os.environ.get("BENCH_ROWS", "1000000"))
-LUA = Path(__file__).with_name("post.lua")
 _POSTGRES: list[int] = []  # the process of the database that this run has started
-console = Console(width=160)
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One measurement. `rate`: committed readings, answers or rows a second; `probe_*`: as one more, calm client saw it."""
-
-    what: str
-    table: str
-    concurrency: int
-    rate: float
-    p50_ms: float = 0.0
-    p99_ms: float = 0.0
-    max_ms: float = 0.0
-    refused: int = 0
-    rss_mib: float = 0.0
-    probe_refused_p99_ms: float = 0.0
-    probe_stored_p99_ms: float = 0.0
-    service_cpu_us: float = 0.0  # processor time for one request, of the service's process
-    postgres_cpu_us: float = 0.0  # the same of the database
-
-
-def wrk(
-    what: str, table: str, server: servers.Server, path: str, concurrency: int, *, token: str = "", key: bool = False
-) -> Point:
-    """One point with wrk; answers other than 200 and 201 are counted as refused."""
-    environment = {
-        **os.environ,
-        "BENCH_PATH": path,
-        **({"BENCH_TOKEN": token} if token else {}),
-        **({"BENCH_KEY": "1"} if key else {}),
-    }
-    command = [
-        "wrk",
-        f"-t{min(2, concurrency)}",
-        f"-c{concurrency}",
-        f"-d{SECONDS:g}s",
-        "--timeout",
-        "30s",
-        "-s",
-        str(LUA),
-        server.base,
-    ]
-    before, postgres_before = server.cpu_s(), servers.cpu_s(_POSTGRES)
-    started = time.monotonic()
-    output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    spent = max(time.monotonic() - started, SECONDS)
-    statuses = {int(s): 0 for s, _ in re.findall(r"(\d+)=(\d+)", output)}
-    for status, count in re.findall(r"(\d+)=(\d+)", output):
-        statuses[int(status)] += int(count)
-    good = statuses.get(201, 0) + statuses.get(200, 0)
-    latency = re.search(r"LATENCY ([\d.]+) ([\d.]+) ([\d.]+)", output)
-    p50, p99, most = (float(x) for x in latency.groups()) if latency else (0.0, 0.0, 0.0)
-    refused = sum(statuses.values()) - good
-    rss = 0.0 if what.startswith("ceiling") else servers.rss_mib(server.base)
-    a_request = 1e6 / (good + refused)
-    cpu_us = (server.cpu_s() - before) * a_request
-    postgres_us = (servers.cpu_s(_POSTGRES) - postgres_before) * a_request
-    point = Point(what, table, concurrency, good / spent, p50, p99, most, refused, rss)
-    point = replace(point, service_cpu_us=cpu_us, postgres_cpu_us=postgres_us)
-    console.print(
-        f"  {what:<28} {table:<6} c={concurrency:<5} {point.rate:>9,.0f}/s  p99 {p99:7.1f} ms  refused {refused:<6}"
-        f" CPU a request: service {cpu_us:.0f} µs, PostgreSQL {postgres_us:.0f} µs"
-    )
-    return point
 
 
 async def batches(what: str, table: str, server: servers.Server, items: int, clients: int) -> Point:
@@ -150,24 +82,31 @@ def measure_service(dsn: str, table: str, points: list[Point]) -> None:
     """Everything that goes over HTTP."""
     quiet = {"ENERGY_AUTH": "off", "ENERGY_LOG_LEVEL": "ERROR", "ENERGY_QUEUE_AGE_MAX_S": "10"}
     with servers.ceiling() as server:
-        points.extend(wrk("ceiling", table, server, "/", c) for c in (32, 256))
+        points.extend(wrk("ceiling", table, server, "/", c, postgres=_POSTGRES) for c in (32, 256))
     with servers.ceiling(processes=2) as server:
-        points.append(wrk("ceiling, 2 processes", table, server, "/", 256))
+        points.append(wrk("ceiling, 2 processes", table, server, "/", 256, postgres=_POSTGRES))
     for strategy in ("group", "parallel", "sequential"):
         with servers.service(dsn, {**quiet, "ENERGY_WRITE_STRATEGY": strategy}) as server:
-            points.extend(wrk(strategy, table, server, "/v1/values", c) for c in (32, 256))
+            points.extend(wrk(strategy, table, server, "/v1/values", c, postgres=_POSTGRES) for c in (32, 256))
     token = asyncio.run(key_for(dsn))
     with servers.service(dsn, {**quiet, "ENERGY_AUTH": "keys"}) as server:
-        points.extend(wrk("whole path", table, server, "/v1/readings", c, token=token, key=True) for c in (1, 32, 256))
+        points.extend(
+            wrk("whole path", table, server, "/v1/readings", c, postgres=_POSTGRES, token=token, key=True)
+            for c in (1, 32, 256)
+        )
     with servers.service(dsn, {**quiet, "ENERGY_AUTH": "keys", "ENERGY_WORKERS": "2"}) as server:
-        points.append(wrk("whole path, 2 processes", table, server, "/v1/readings", 256, token=token, key=True))
+        points.append(
+            wrk(
+                "whole path, 2 processes", table, server, "/v1/readings", 256, postgres=_POSTGRES, token=token, key=True
+            )
+        )
     with servers.service(dsn, quiet) as server:
         points.extend(asyncio.run(batches("batch", table, server, items, 2)) for items in (1_000, 10_000))
     for what, limits in {"overload": {}, "overload, short queue": {"ENERGY_QUEUE_ROWS_MAX": "1000"}}.items():
         with servers.service(dsn, {**quiet, **limits}) as server:
-            points.append(wrk(what, table, server, "/v1/values", 256))
+            points.append(wrk(what, table, server, "/v1/values", 256, postgres=_POSTGRES))
             with Probe(server.base, "/v1/values") as probe:
-                crowd = wrk(what, table, server, "/v1/values", 2_560)
+                crowd = wrk(what, table, server, "/v1/values", 2_560, postgres=_POSTGRES)
             points.append(replace(crowd, probe_refused_p99_ms=probe.p99_ms(503), probe_stored_p99_ms=probe.p99_ms(201)))
 
 

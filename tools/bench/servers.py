@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 START_TIMEOUT_S = 60
+ENERGY = Path(sys.executable).with_name("energy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +34,10 @@ class Server:
 
 
 @contextlib.contextmanager
-def service(dsn: str, settings: Mapping[str, str]) -> Iterator[Server]:
-    """`energy serve` on a port that the system chooses."""
+def service(dsn: str, settings: Mapping[str, str], program: Path = ENERGY) -> Iterator[Server]:
+    """`energy serve` on a port that the system chooses; another checkout's with another `program`."""
     environment = {**os.environ, "ENERGY_DATABASE_URL": dsn, "ENERGY_PORT": "0", **settings}
-    process = subprocess.Popen(
-        [Path(sys.executable).with_name("energy"), "serve"], env=environment, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([program, "serve"], env=environment, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
         found = re.search(r"http://([\d.]+):(\d+)", process.stderr.readline())
