@@ -22,6 +22,7 @@ import prescaler.metrics
 from energy.service import Service
 from energy.settings import Settings
 from energy.wire.problems import KINDS
+from prescaler.window.verdict import VERDICTS
 from tools import figures
 
 ROOT = Path(__file__).parents[1]
@@ -127,8 +128,8 @@ def _objects(module: Any) -> Iterator[tuple[str, str, str, str]]:
 
 def _gauges() -> Iterator[tuple[str, str, str, str]]:
     """Those that the operator makes anew for every scrape, of one invented BillingWindow."""
-    figures = prescaler.metrics.Figures("Idle", 1, None, None, None, {"Ready": True})
-    objects = prescaler.metrics._PerObject()
+    figures = prescaler.metrics.Figures(phase="Idle", conditions={"Ready": True})
+    objects = prescaler.metrics.PerObject()
     objects.figures["namespace", "name"] = figures
     for family in objects.collect():
         yield family.name, family.type, ", ".join(code(label) for label in family._labelnames), family.documentation  # type: ignore[attr-defined]  # each is a GaugeMetricFamily
@@ -204,7 +205,21 @@ def window_page() -> str:
             " ".join(schema.get("description", "").split()))
         for path, schema, required in fields()
     )  # fmt: skip
-    return head + table("Field", "Type", "Default", "What it is") + "".join(rows)
+    verdicts = "".join(
+        row(
+            code(name),
+            code(rule.bad or ""),
+            f"[{rule.alert}](runbooks/{rule.alert}.md)" if rule.alert else "",
+            rule.meaning,
+        )
+        for name, rule in VERDICTS.items()
+    )
+    return (
+        f"{head}{table('Field', 'Type', 'Default', 'What it is')}{''.join(rows)}\n## Conditions\n\nFrom "
+        "`operator/src/prescaler/window/verdict.py`. A condition that turns to its bad value is a Warning event; the metric "
+        "`prescaler_condition` has it for objects that act.\n\n"
+        f"{table('Condition', 'Bad', 'Alert', 'What it says')}{verdicts}"
+    )
 
 
 def _kind(schema: dict[str, Any]) -> str:

@@ -9,7 +9,8 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from prescaler.spec import InvalidSpecError, seconds
+from prescaler.window.schema import InvalidSpecError
+from prescaler.window.spec import seconds
 
 OFFSET_VARIABLE = "PRESCALER_CLOCK_OFFSET"
 START_VARIABLE = "PRESCALER_CLOCK_START"
@@ -48,7 +49,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Clock:
     if offset:
         try:
             length = timedelta(seconds=seconds(offset.lstrip("+-")))
-        except InvalidSpecError as error:
+            datetime.now(UTC) + length  # a date that no calendar has is refused here
+        except (InvalidSpecError, OverflowError) as error:
             raise InvalidSpecError(f"{OFFSET_VARIABLE}: {error}") from error
         return Clock(-length if offset.startswith("-") else length)
     clock = Clock()

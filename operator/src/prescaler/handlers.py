@@ -16,10 +16,10 @@ import kopf
 from prometheus_client import start_http_server
 
 from prescaler.clock import Clock, from_environment
-from prescaler.kube import REQUEST_TIMEOUT_S, Kube, credentials
-from prescaler.lease import LeaderLease
+from prescaler.kube.client import REQUEST_TIMEOUT_S, Kube, credentials
+from prescaler.kube.lease import LeaderLease
+from prescaler.kube.objects import FINALIZER, GROUP, VERSION
 from prescaler.loop import Loop
-from prescaler.objects import FINALIZER, GROUP, VERSION
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ class Options:
     """How this process runs. `PRESCALER_NAMESPACES` empty means the whole cluster."""
 
     namespaces: tuple[str, ...] = field(default_factory=lambda: _names("PRESCALER_NAMESPACES"))
+    replay_urls: tuple[str, ...] = field(default_factory=lambda: _names("PRESCALER_REPLAY_URLS"))
     lease_namespace: str = field(default_factory=lambda: os.environ.get("PRESCALER_LEASE_NAMESPACE", ""))
     metrics_port: int = field(default_factory=lambda: int(os.environ.get("PRESCALER_METRICS_PORT", "0")))
     identity: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
@@ -51,7 +52,7 @@ class Running:
 def start(options: Options) -> Running:
     kube = Kube()
     lease = LeaderLease(kube, options.lease_namespace, options.identity) if options.lease_namespace else None
-    loop = Loop(kube, options.clock, namespaces=options.namespaces, lease=lease)
+    loop = Loop(kube, options.clock, namespaces=options.namespaces, lease=lease, replay_urls=options.replay_urls)
     return Running(loop, kube, asyncio.create_task(loop.run(), name="prescaler-loop"))
 
 

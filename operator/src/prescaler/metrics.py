@@ -1,7 +1,7 @@
 """Every Prometheus object of the operator, and nothing else."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Metric
@@ -17,63 +17,92 @@ TICK_SECONDS = Histogram(
 LAST_TICK = Gauge("prescaler_last_tick_timestamp_seconds", "When the last pass ended, by the real clock")
 LEADER = Gauge("prescaler_leader", "1 while this replica holds the Lease and acts")
 CLOCK_OFFSET = Gauge("prescaler_clock_offset_seconds", "How far a rehearsal clock is ahead; 0 in production")
+CLOCK_SKEW = Gauge("prescaler_clock_skew_seconds", "How far this machine's clock is ahead of the API server's")
 REQUESTS = Counter("prescaler_api_requests", "Requests to the API server", ["verb", "resource", "code"])
-ERRORS = Counter("prescaler_reconcile_errors", "BillingWindows that a pass could not finish", ["reason"])
+ERRORS = Counter(
+    "prescaler_reconcile_errors", "What a pass could not finish, by the answer or by what was at fault", ["reason"]
+)
 DRIFT = Counter(
     "prescaler_drift_corrected", "Times somebody else's minimum was replaced", ["window_namespace", "window"]
 )
-
 WINDOWS = Gauge("prescaler_billing_windows", "BillingWindows seen in the last pass")
+UNSEEN = Gauge("prescaler_unseen_namespaces", "Namespaces whose BillingWindows could not be listed in the last pass")
 
 
 @dataclass(slots=True)
 class Figures:
     """What is told about one BillingWindow."""
 
-    phase: str
-    desired: int
-    applied: int | None
-    ready: int | None
-    next_opening: datetime | None
-    conditions: dict[str, bool]
+    acts: bool = True
+    phase: str | None = None
+    desired: int | None = None
+    applied: int | None = None
+    ready: int | None = None
+    next_opening: datetime | None = None
+    seconds_early: int | None = None
+    ready_time_p99_s: int | None = None
+    conditions: dict[str, bool] = field(default_factory=dict)
 
 
-class _PerObject(Collector):
-    """Samples made from plain figures when they are asked for: a thousand objects would be 17 000 Prometheus objects."""
+class PerObject(Collector):
+    """Samples made from plain figures when they are asked for: a thousand objects would be 17 000 Prometheus objects.
+
+    Only the leader has any: what another replica saw last is nobody's present.
+    """
 
     def __init__(self) -> None:
         self.figures: dict[tuple[str, str], Figures] = {}
+        self.leads: Callable[[], bool] = lambda: True
 
     def collect(self) -> Iterator[Metric]:
         def gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
             return GaugeMetricFamily(f"prescaler_{name}", text, labels=["window_namespace", "window", *labels])
 
-        desired = gauge("desired_min_replicas", "The minimum that the plan asks for")
-        applied = gauge("applied_min_replicas", "The minimum that the HPA has")
-        ready = gauge("ready_pods", "Pods Ready, outside Idle")
+        acting = gauge("acting", "1 when the object's plan is to be carried out; 0 for Preview, Suspended, Conflicted")
+        plain = {
+            "desired": gauge("desired_min_replicas", "The minimum that the plan asks for, within the target's maximum"),
+            "applied": gauge("applied_min_replicas", "The minimum that the target has"),
+            "ready": gauge("ready_pods", "Pods Ready"),
+            "seconds_early": gauge(
+                "ready_early_seconds", "How long before its start the last window or peak had its pods"
+            ),
+            "ready_time_p99_s": gauge("ready_time_p99_seconds", "From raising the minimum to the last pod Ready, p99"),
+        }
         opening = gauge("next_opening_timestamp_seconds", "When the next window opens")
         phase = gauge("phase", "1 for the phase that the plan is in", "phase")
-        condition = gauge("condition", "1 when the condition is True", "type")
-        for key, figures in self.figures.items():
-            desired.add_metric(key, figures.desired)
-            phase.add_metric([*key, figures.phase], 1)
-            if figures.applied is not None:
-                applied.add_metric(key, figures.applied)
-            if figures.ready is not None:
-                ready.add_metric(key, figures.ready)
+        condition = gauge("condition", "1 when the condition is True, 0 when it is False; absent when unknown", "type")
+        for key, figures in list(self.figures.items()) if self.leads() else ():
+            acting.add_metric(key, figures.acts)
+            for name, family in plain.items():
+                value = getattr(figures, name)
+                if value is not None:
+                    family.add_metric(key, value)
+            if figures.phase is not None:
+                phase.add_metric([*key, figures.phase], 1)
             if figures.next_opening is not None:
                 opening.add_metric(key, figures.next_opening.timestamp())
             for kind, holds in figures.conditions.items():
                 condition.add_metric([*key, kind], holds)
-        yield from (desired, applied, ready, opening, phase, condition)
+        yield from (acting, *plain.values(), opening, phase, condition)
 
 
-_objects = _PerObject()
-REGISTRY.register(_objects)
-show = _objects.figures.__setitem__
+objects = PerObject()
+REGISTRY.register(objects)
+show = objects.figures.__setitem__
+
+
+def follow(leads: Callable[[], bool]) -> None:
+    """Ask at every scrape whether this replica leads: a Lease runs out by itself."""
+    objects.leads = leads
+    LEADER.set_function(lambda: float(leads()))
 
 
 def forget(key: tuple[str, str]) -> None:
     """An object that is gone must not stay on dashboards."""
-    _objects.figures.pop(key, None)
+    objects.figures.pop(key, None)
     DRIFT.remove_by_labels({"window_namespace": key[0], "window": key[1]})
+
+
+def forget_all() -> None:
+    for key in list(objects.figures):
+        forget(key)

@@ -7,7 +7,8 @@ from matplotlib import dates
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from prescaler.plan import OPEN, Schedule, state_at, transitions
+from prescaler.plan.planner import OPEN, state_at, transitions
+from prescaler.plan.schedule import Schedule
 
 
 def draw(name: str, schedule: Schedule, since: datetime, until: datetime, path: Path) -> None:

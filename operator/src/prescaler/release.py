@@ -1,6 +1,7 @@
-"""Taking the operator away without leaving anything behind: every object deleted, every HPA given back.
+"""Taking BillingWindows away without leaving anything behind: deleted, and every target given back.
 
-What a chart's pre-delete hook runs. The operator may be running or long gone; both of them doing this is harmless.
+What a chart's hooks run before the operator or its window goes. The operator may be running or long gone; both of them
+doing this is harmless.
 """
 
 import asyncio
@@ -8,21 +9,24 @@ import time
 from collections.abc import Sequence
 
 from prescaler.clock import Clock
-from prescaler.kube import WINDOWS, Kube, KubeError
+from prescaler.kube.client import WINDOWS, Kube, KubeError
 from prescaler.loop import Loop
 
 POLL_S = 0.5
 
 
-async def release_all(kube: Kube, clock: Clock, namespaces: Sequence[str], timeout_s: float) -> int:
-    """How many there were. Raises KubeError when they are not gone in time."""
+async def release_all(
+    kube: Kube, clock: Clock, namespaces: Sequence[str], timeout_s: float, names: Sequence[str] = ()
+) -> int:
+    """How many there were; `names`: only these. Raises KubeError when they are not gone in time."""
     deadline = time.monotonic() + timeout_s
-    loop = Loop(kube, clock, namespaces=namespaces)
+    loop = Loop(kube, clock, namespaces=namespaces, only_leaving=True)
     seen: set[tuple[str, str]] = set()
     try:
         while True:
             try:
-                left = [w for scope in namespaces or (None,) for w in await kube.list(WINDOWS, scope)]
+                found = [w for scope in namespaces or (None,) for w in await kube.list(WINDOWS, scope)]
+                left = [w for w in found if not names or w.metadata.name in names]
                 if not left:
                     return len(seen)
                 seen |= {w.key for w in left}

@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from prescaler.localtime import DAY_S
-from prescaler.plan import Opening, Schedule, Transition, demands, openings, state_at, transitions
-from prescaler.status import transition_fields
+from prescaler.plan.planner import State, Transition, openings, state_at, transitions
+from prescaler.plan.schedule import Schedule
 
-ICS_LINE_MAX = 73  # RFC 5545 folds lines at 75 octets; every text here is ASCII or short
+ICS_OCTETS_MAX = 75  # RFC 5545; the line break is not counted
 
 
 def table(schedule: Schedule, since: datetime, until: datetime) -> Iterator[str]:
@@ -25,17 +24,28 @@ def table(schedule: Schedule, since: datetime, until: datetime) -> Iterator[str]
 
 
 def as_json(schedule: Schedule, since: datetime, until: datetime) -> str:
-    return json.dumps([transition_fields(t) for t in transitions(schedule, since, until)], indent=2)
+    """The state at `since`, then one entry for each change."""
+    rows = [Transition(since, state_at(schedule, since)), *transitions(schedule, since + timedelta(seconds=1), until)]
+    return json.dumps([_entry(at, state) for at, state in rows], indent=2, ensure_ascii=False)
+
+
+def _entry(at: datetime, state: State) -> dict[str, object]:
+    return {
+        "at": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "minReplicas": state.replicas,
+        "phase": state.phase.value,
+        "window": state.window,
+    }
 
 
 def calendar(name: str, schedule: Schedule, since: datetime, until: datetime) -> str:
-    """RFC 5545: one event for each time a window is open."""
+    """RFC 5545: one event for each time a window is open, the one that is open at `since` included."""
     lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//prescaler//billing windows//EN"]
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    for opening in _openings(schedule, since, until):
+    for opening in openings(schedule, since, until):
         lines += [
             "BEGIN:VEVENT",
-            f"UID:{name}-{_escaped(opening.window)}-{opening.start:%Y%m%dT%H%M%SZ}@prescaler",
+            f"UID:{_escaped(name)}-{_escaped(opening.window)}-{opening.start:%Y%m%dT%H%M%SZ}@prescaler",
             f"DTSTAMP:{stamp}",
             f"DTSTART:{opening.start:%Y%m%dT%H%M%SZ}",
             f"DTEND:{opening.end:%Y%m%dT%H%M%SZ}",
@@ -77,20 +87,22 @@ def _value(steps: list[tuple[datetime, int]], at: datetime) -> int:
     return next(replicas for moment, replicas in reversed(steps) if moment <= at)
 
 
-def _openings(schedule: Schedule, since: datetime, until: datetime) -> list[Opening]:
-    found = demands(schedule, int(since.timestamp()) - 31 * DAY_S, int(until.timestamp()))
-    return [o for o in openings(schedule, found) if o.end > since and o.start < until]
-
-
 def _local(at: datetime, zone: ZoneInfo) -> str:
     return f"{at.astimezone(zone):%Y-%m-%d %H:%M} {zone.key}"
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace(";", "\\;").replace(",", "\\,")
+    for character, written in (("\\", "\\\\"), (";", "\\;"), (",", "\\,"), ("\r", ""), ("\n", "\\n")):
+        text = text.replace(character, written)
+    return text
 
 
 def _folded(line: str) -> Iterator[str]:
-    yield line[:ICS_LINE_MAX]
-    for start in range(ICS_LINE_MAX, len(line), ICS_LINE_MAX - 1):
-        yield " " + line[start : start + ICS_LINE_MAX - 1]
+    """By octets, without cutting a character: a continuation begins with a space."""
+    piece = ""
+    for character in line:
+        if len((piece + character).encode()) > ICS_OCTETS_MAX:
+            yield piece
+            piece = " "
+        piece += character
+    yield piece

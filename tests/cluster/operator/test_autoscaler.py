@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cluster.operator.conftest import END, HPA, LEAD, QUIET, Rig, install_crd, rig_on
+from cluster.operator.conftest import install_crd, rig_on
 from tools.cluster import Cluster, wait_until
+from unit.prescaler.rig import END, HPA, LEAD, QUIET, Rig
 
 pytestmark = pytest.mark.cluster
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cluster.operator.conftest import INSIDE, QUIET, Rig
 from tools.cluster import Cluster, wait_until
 from tools.cluster.control_plane import free_port
+from unit.prescaler.rig import INSIDE, QUIET, Rig
 
 pytestmark = pytest.mark.cluster
 

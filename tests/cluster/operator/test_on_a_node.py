@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from cluster import objects
-from cluster.operator.conftest import START, install_crd
-from prescaler.objects import GROUP, VERSION
+from cluster.operator.conftest import install_crd
+from prescaler.kube.objects import GROUP, VERSION
 from tools.cluster import Cluster, Manifest, wait_until
+from unit.prescaler.rig import START
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 

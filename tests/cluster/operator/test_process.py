@@ -17,13 +17,13 @@ import kopf
 import pytest
 import yaml
 
-from cluster.operator.conftest import END, INSIDE, Rig
 from prescaler import handlers
 from prescaler.clock import Clock
-from prescaler.kube import LEASES
-from prescaler.lease import DURATION_S, LeaderLease
+from prescaler.kube.client import LEASES
+from prescaler.kube.lease import DURATION_S, LeaderLease
 from tools.cluster import Cluster
 from tools.cluster.control_plane import free_port
+from unit.prescaler.rig import END, INSIDE, Rig
 
 pytestmark = pytest.mark.cluster
 

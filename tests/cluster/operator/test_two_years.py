@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from cluster.operator.conftest import BW, HPA, SPEC, Rig
-from prescaler.plan import OPEN, transitions
-from prescaler.spec import parse
+from prescaler.plan.planner import OPEN, transitions
+from prescaler.window.spec import parse
 from unit.prescaler.oracle import Oracle
+from unit.prescaler.rig import BW, HPA, SPEC, Rig
 
 pytestmark = pytest.mark.cluster
 

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from prescaler.plan import Action, Peak, Schedule, Window
+from prescaler.plan.schedule import Action, Exemption, Peak, Schedule, Window
 
 MINUTE = timedelta(minutes=1)
 
@@ -40,6 +40,10 @@ class Oracle:
                 self.runs += runs_of([row[0] for row in asked])
                 for number in range(len(window.peaks)):
                     self.runs += runs_of([row[1][number] for row in asked])
+            for extra in schedule.exemptions:
+                if extra.action is Action.OPEN:
+                    asked_then = [extra.replicas if extra.day <= w.date() <= extra.last else None for w in wall]
+                    self.runs += runs_of(asked_then)
 
     def minimum(self, minute: int) -> int:
         return max([self.schedule.baseline, *(self._asked_around(run, minute) for run in self.runs)])
@@ -76,10 +80,9 @@ class Oracle:
             if not opened[i]:
                 rows.append(closed)
                 continue
-            skipped = any(e.day == shown.date() and e.action is Action.SKIP for e in self.schedule.exemptions)
-            overridden = [
-                e.replicas for e in self.schedule.exemptions if e.day == shown.date() and e.action is Action.OVERRIDE
-            ]
+            that_day = [e for e in self.schedule.exemptions if e.day <= shown.date() <= e.last and meant(e, window)]
+            skipped = any(e.action is Action.SKIP for e in that_day)
+            overridden = [e.replicas for e in that_day if e.action is Action.OVERRIDE]
             if skipped:
                 rows.append(closed)
             elif overridden:
@@ -101,12 +104,16 @@ class Oracle:
                         clamped(year + 1, 1, window.to_day) if month == 12 else clamped(year, month + 1, window.to_day)
                     )
                 for exemption in sorted(self.schedule.exemptions, key=lambda e: e.day):
-                    if exemption.until is not None and begins <= exemption.day <= ends:
+                    if exemption.until is not None and meant(exemption, window) and begins <= exemption.day <= ends:
                         ends = max(ends, exemption.until)
                 at = timedelta(seconds=window.start_s), timedelta(seconds=window.end_s)
                 midnight = datetime.min.time()
                 found.append((datetime.combine(begins, midnight) + at[0], datetime.combine(ends, midnight) + at[1]))
         return [(a, b) for a, b in found if a.date() <= last and b.date() >= first]
+
+
+def meant(exemption: Exemption, window: Window) -> bool:
+    return exemption.windows == () or window.name in exemption.windows
 
 
 def clamped(year: int, month: int, day: int) -> date:

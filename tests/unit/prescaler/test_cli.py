@@ -35,10 +35,11 @@ def volga(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_plan_as_json_has_one_entry_a_change(volga: Path) -> None:
+def test_a_plan_as_json_begins_with_the_state_and_has_one_entry_for_each_change(volga: Path) -> None:
     answer = prescaler("plan", volga, "--from", "2026-12-01", "--months", 1, "--format", "json")
     assert answer.exit_code == 0
-    assert json.loads(answer.stdout)[:2] == [
+    assert json.loads(answer.stdout)[:3] == [
+        {"at": "2026-11-30T21:00:00Z", "minReplicas": 2, "phase": "Idle", "window": None},
         {"at": "2026-12-14T18:30:00Z", "minReplicas": 8, "phase": "PreScaled", "window": "monthly-billing"},
         {"at": "2026-12-14T19:00:00Z", "minReplicas": 8, "phase": "Active", "window": "monthly-billing"},
     ]
@@ -92,19 +93,21 @@ def test_the_resource_definition_is_complete() -> None:
     (version,) = definition["spec"]["versions"]
     assert silent(version["schema"]["openAPIV3Schema"], "") == []
     columns = [column["name"] for column in version["additionalPrinterColumns"]]
-    assert columns == ["HPA", "PHASE", "MIN", "READY", "NEXT", "AGE"]
+    assert columns == ["HPA", "PHASE", "MIN", "READY", "STATE", "NEXT", "AGE"]
 
 
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
         pytest.param(VOLGA.replace("Samara", "Samarra"), "there is no time zone `Europe/Samarra`", id="zone"),
-        pytest.param(VOLGA.replace("toDay: 26", "toDay: 32"), "spec.windows[0].toDay: Expected `int` <= 31", id="day"),
+        pytest.param(VOLGA.replace("toDay: 26", "toDay: 32"), "spec.windows[0].toDay: 32 is more than 31", id="day"),
         pytest.param(VOLGA.replace("leadTime: 30m", "leadTime: 30"), "leadTime", id="duration without a unit"),
-        pytest.param(VOLGA.replace("leadTime: 30m", "leadTime: soon"), "`soon` is not a duration", id="duration"),
-        pytest.param(VOLGA.replace("leadTime", "leedTime"), "unknown field `leedTime`", id="unknown field"),
         pytest.param(
-            VOLGA.replace(", minReplicas: 8", ""), "in exactly one way, minReplicas or demand", id="no demand"
+            VOLGA.replace("leadTime: 30m", "leadTime: soon"), "leadTime: `soon` does not match", id="duration"
+        ),
+        pytest.param(VOLGA.replace("leadTime", "leedTime"), "spec.leedTime: unknown field", id="unknown field"),
+        pytest.param(
+            VOLGA.replace(", minReplicas: 8", ""), "in exactly one way: minReplicas, or demand", id="no demand"
         ),
         pytest.param(VOLGA.replace("kind: BillingWindow", "kind: Pod"), "holds 0 objects of kind", id="other kind"),
         pytest.param(VOLGA + VOLGA.replace("apiVersion", "---\napiVersion"), "holds 2 objects", id="two of them"),

@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from prescaler.plan import Action, Exemption, Peak, Phase, Ramp, Schedule, Window, plan, state_at, transitions
+from prescaler.plan.planner import Phase, plan, state_at, transitions
+from prescaler.plan.schedule import Action, Exemption, Peak, Ramp, Schedule, Window
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -7,19 +7,8 @@ from zoneinfo import ZoneInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prescaler.plan import (
-    OPEN,
-    TRANSITIONS_MAX,
-    Action,
-    Exemption,
-    Peak,
-    Ramp,
-    Schedule,
-    Window,
-    plan,
-    state_at,
-    transitions,
-)
+from prescaler.plan.planner import OPEN, TRANSITIONS_MAX, plan, state_at, transitions
+from prescaler.plan.schedule import Action, Exemption, Peak, Ramp, Schedule, Window
 from unit.prescaler.oracle import Oracle
 
 ZONES = [
@@ -58,15 +47,18 @@ def windows(draw: st.DrawFn) -> Window:
 def exemptions(draw: st.DrawFn, around: date) -> Exemption:
     day = around + timedelta(days=draw(st.integers(-5, 22)))
     action = draw(st.sampled_from(Action))
+    only = () if action is Action.OPEN else tuple(draw(st.lists(st.sampled_from("abc"), max_size=2, unique=True)))
     if action is Action.EXTEND:
-        return Exemption(day, action, until=day + timedelta(days=draw(st.integers(0, 4))))
-    return Exemption(day, action, replicas=draw(targets) if action is Action.OVERRIDE else None)
+        return Exemption(day, action, until=day + timedelta(days=draw(st.integers(0, 4))), windows=only)
+    to = draw(st.none() | st.integers(0, 3).map(lambda days: day + timedelta(days=days)))
+    asked = draw(targets) if action in {Action.OVERRIDE, Action.OPEN} else None
+    return Exemption(day, action, replicas=asked, to=to, windows=only)
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Schedule, datetime]:
     start = draw(st.dates(date(2024, 1, 1), date(2032, 10, 1)))
-    special = draw(st.lists(exemptions(start + timedelta(days=MARGIN_D)), max_size=2, unique_by=lambda e: e.day))
+    special = draw(st.lists(exemptions(start + timedelta(days=MARGIN_D)), max_size=3, unique_by=lambda e: e.day))
     schedule = Schedule(
         baseline=draw(st.integers(1, 5)),
         zones=tuple(ZoneInfo(z) for z in draw(st.lists(st.sampled_from(ZONES), min_size=1, max_size=2, unique=True))),

@@ -1,18 +1,18 @@
 """Small rules of the operator that need no cluster: clocks, quantities, whose minimum it is, when a loop counts as stuck."""
 
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from fractions import Fraction
 
 import pytest
 
-from prescaler.capacity import quantity
 from prescaler.clock import Clock, from_environment
-from prescaler.hpa import decide
-from prescaler.kube import Kube
+from prescaler.kube.around import quantity
+from prescaler.kube.client import Kube
+from prescaler.kube.objects import Hpa, HpaSpec, ManagedFields, Meta, OwnedFields, OwnedSpec, ScaleTargetRef
 from prescaler.loop import STALLED_AFTER_S, Loop
-from prescaler.objects import Hpa, HpaSpec, ManagedFields, Meta, OwnedFields, OwnedSpec, ScaleTargetRef
-from prescaler.spec import InvalidSpecError, Spec, parse, replicas_for
+from prescaler.window.minimum import decide, target_of
+from prescaler.window.schema import InvalidSpecError
+from prescaler.window.spec import Spec, parse, replicas_for
 
 NOON = datetime(2027, 1, 5, 12, tzinfo=UTC)
 
@@ -51,10 +51,10 @@ def test_a_rehearsal_clock_that_makes_no_sense_is_refused(environment: dict[str,
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("500m", "0.5"), ("2", "2"), ("1.5Gi", "1610612736"), ("128Mi", "134217728"), ("1k", "1000"), ("1e3", "1000")],
+    [("500m", 0.5), ("2", 2), ("1.5Gi", 1610612736), ("128Mi", 134217728), ("1k", 1000), ("1e3", 1000), ("1E", 10**18)],
 )
-def test_quantities_are_read_as_kubernetes_writes_them(text: str, value: str) -> None:
-    assert quantity(text) == Decimal(value)
+def test_quantities_are_read_as_kubernetes_writes_them(text: str, value: float) -> None:
+    assert quantity(text) == 1000 * value
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,7 @@ def spec(**changes: object) -> Spec:
 def hpa(minimum: int, *managers: str) -> Hpa:
     owned = OwnedFields(OwnedSpec(min_replicas={}))
     meta = Meta(name="energy", managed_fields=[ManagedFields(manager, owned) for manager in managers])
-    return Hpa(
-        meta, HpaSpec(max_replicas=20, scale_target_ref=ScaleTargetRef("Deployment", "energy"), min_replicas=minimum)
-    )
+    return Hpa(meta, HpaSpec(max_replicas=20, scale_target_ref=ScaleTargetRef("energy"), min_replicas=minimum))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +89,7 @@ def hpa(minimum: int, *managers: str) -> Hpa:
     ],
 )
 def test_under_raise_only_our_own_minimum_is_ever_lowered(found: Hpa, wanted: int, expected: int) -> None:
-    assert decide(spec(), found, wanted, None).minimum == expected
+    assert decide(target_of(found), wanted).minimum == expected
 
 
 async def test_a_loop_that_doesnt_turn_is_stalled() -> None:
@@ -102,7 +100,7 @@ async def test_a_loop_that_doesnt_turn_is_stalled() -> None:
     assert loop.stalled_for_s() == STALLED_AFTER_S + 1
 
 
-@pytest.mark.parametrize("zone", ["Europe/Moskow", "Europe", "", "../../etc/passwd", "Moscow"])
+@pytest.mark.parametrize("zone", ["Europe/Moskow", "Europe", "../../etc/passwd", "Moscow"])
 def test_an_unknown_zone_is_refused_and_never_replaced(zone: str) -> None:
     """Zalando's ScalingSchedule silently takes Berlin for a misspelt zone."""
     with pytest.raises(InvalidSpecError, match="there is no time zone"):

@@ -13,6 +13,7 @@ GROUP = "prescaler.energy-readings.dev"
 VERSION = "v1alpha1"
 FIELD_MANAGER = "prescaler"
 FINALIZER = f"{GROUP}/restore-baseline"
+RAISED = f"{GROUP}/raised"  # the annotation that says what was raised, beside the finalizer
 
 
 class _Fields(Struct, rename="camel"):
@@ -21,7 +22,7 @@ class _Fields(Struct, rename="camel"):
 
 class OwnedSpec(Struct):
     min_replicas: dict[str, Any] | None = field(name="f:minReplicas", default=None)
-    max_replicas: dict[str, Any] | None = field(name="f:maxReplicas", default=None)
+    min_replica_count: dict[str, Any] | None = field(name="f:minReplicaCount", default=None)
 
 
 class OwnedFields(Struct):
@@ -34,8 +35,8 @@ class ManagedFields(_Fields):
 
 
 class OwnerReference(_Fields):
-    kind: str
-    name: str
+    kind: str = ""
+    name: str = ""
 
 
 class Meta(_Fields):
@@ -64,7 +65,7 @@ class BillingWindow(_Fields):
     """`spec` and `status` stay as they came until they are asked for: a thousand dictionaries at once are megabytes."""
 
     metadata: Meta
-    raw_spec: Raw = field(name="spec")
+    raw_spec: Raw = field(name="spec", default=Raw(b"null"))
     raw_status: Raw = field(name="status", default=Raw(b"{}"))
 
     @property
@@ -72,8 +73,8 @@ class BillingWindow(_Fields):
         return json.decode(self.raw_spec)
 
     @property
-    def status(self) -> dict[str, Any]:
-        return json.decode(self.raw_status, type=dict[str, Any])
+    def status(self) -> object:
+        return json.decode(self.raw_status)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -81,8 +82,9 @@ class BillingWindow(_Fields):
 
 
 class ScaleTargetRef(_Fields):
-    kind: str
-    name: str
+    name: str = ""
+    kind: str = "Deployment"
+    api_version: str = "apps/v1"
 
 
 class HpaSpec(_Fields):
@@ -102,12 +104,27 @@ class Hpa(_Fields):
     status: HpaStatus = field(default_factory=HpaStatus)
 
 
+class ScaledObjectSpec(_Fields):
+    scale_target_ref: ScaleTargetRef
+    min_replica_count: int | None = None
+    max_replica_count: int | None = None
+
+
+class ScaledObject(_Fields):
+    """KEDA's; from it KEDA makes and keeps an HPA."""
+
+    metadata: Meta
+    spec: ScaledObjectSpec
+
+
 class Resources(_Fields):
     requests: dict[str, str] = {}
+    limits: dict[str, str] = {}
 
 
 class Container(_Fields):
     resources: Resources = field(default_factory=Resources)
+    restart_policy: str = ""  # Always: an init container that stays, a sidecar
 
 
 class Toleration(_Fields):
@@ -123,6 +140,10 @@ class PodSpec(_Fields):
     init_containers: list[Container] = []
     node_selector: dict[str, str] = {}
     tolerations: list[Toleration] = []
+    overhead: dict[str, str] = {}
+    resources: Resources | None = None
+    priority_class_name: str = ""
+    active_deadline_seconds: int | None = None
 
 
 class Waiting(_Fields):
@@ -155,8 +176,15 @@ class Template(_Fields):
     spec: PodSpec
 
 
+class Requirement(_Fields):
+    key: str
+    operator: str
+    values: list[str] = []
+
+
 class Selector(_Fields):
     match_labels: dict[str, str] = {}
+    match_expressions: list[Requirement] = []
 
 
 class WorkloadSpec(_Fields):
@@ -166,6 +194,7 @@ class WorkloadSpec(_Fields):
 
 
 class WorkloadStatus(_Fields):
+    replicas: int = 0
     ready_replicas: int = 0
     conditions: list[Condition] = []
 
@@ -176,6 +205,27 @@ class Workload(_Fields):
     metadata: Meta
     spec: WorkloadSpec
     status: WorkloadStatus = field(default_factory=WorkloadStatus)
+
+
+class ScaleStatus(_Fields):
+    replicas: int = 0
+    selector: str = ""
+
+
+class Scale(_Fields):
+    """The scale subresource of anything else."""
+
+    metadata: Meta
+    status: ScaleStatus = field(default_factory=ScaleStatus)
+
+
+class ApiResource(_Fields):
+    name: str
+    kind: str
+
+
+class ApiResources(_Fields):
+    resources: list[ApiResource] = []
 
 
 class Taint(_Fields):
@@ -200,6 +250,21 @@ class Node(_Fields):
     status: NodeStatus = field(default_factory=NodeStatus)
 
 
+class Scope(_Fields):
+    scope_name: str = ""
+    operator: str = ""
+    values: list[str] = []
+
+
+class ScopeSelector(_Fields):
+    match_expressions: list[Scope] = []
+
+
+class QuotaSpec(_Fields):
+    scopes: list[str] = []
+    scope_selector: ScopeSelector = field(default_factory=ScopeSelector)
+
+
 class QuotaStatus(_Fields):
     hard: dict[str, str] = {}
     used: dict[str, str] = {}
@@ -207,6 +272,7 @@ class QuotaStatus(_Fields):
 
 class Quota(_Fields):
     metadata: Meta
+    spec: QuotaSpec = field(default_factory=QuotaSpec)
     status: QuotaStatus = field(default_factory=QuotaStatus)
 
 

@@ -5,46 +5,30 @@ and the credentials that kopf uses too. There are no retries here: the next tick
 request has a deadline, and every write to an existing object carries the resourceVersion it was decided on.
 """
 
+import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 import aiohttp
 import kopf
 import msgspec
 
 from prescaler import metrics
-from prescaler import objects as o
-from prescaler.objects import FIELD_MANAGER
+from prescaler.kube import objects as o
+from prescaler.kube.objects import FIELD_MANAGER
+
+log = logging.getLogger(__name__)
 
 PAGE_SIZE = 250  # bounds what one answer may take in memory
 REQUEST_TIMEOUT_S = 10.0
 CONNECTIONS_MAX = 20
 
 T = TypeVar("T", bound=msgspec.Struct)
-
-
-@dataclass(frozen=True)
-class Kind(Generic[T]):
-    prefix: str
-    plural: str
-    type: type[T]
-
-    def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:
-        scope = f"/namespaces/{namespace}" if namespace else ""
-        return f"/{self.prefix}{scope}/{self.plural}" + "".join(f"/{part}" for part in (name, subresource) if part)
-
-
-WINDOWS = Kind(f"apis/{o.GROUP}/{o.VERSION}", "billingwindows", o.BillingWindow)
-HPAS = Kind("apis/autoscaling/v2", "horizontalpodautoscalers", o.Hpa)
-DEPLOYMENTS = Kind("apis/apps/v1", "deployments", o.Workload)
-STATEFUL_SETS = Kind("apis/apps/v1", "statefulsets", o.Workload)
-PODS = Kind("api/v1", "pods", o.Pod)
-NODES = Kind("api/v1", "nodes", o.Node)
-QUOTAS = Kind("api/v1", "resourcequotas", o.Quota)
-CONFIG_MAPS = Kind("api/v1", "configmaps", o.ConfigMap)
-EVENTS = Kind("api/v1", "events", o.Event)
-LEASES = Kind("apis/coordination.k8s.io/v1", "leases", o.Lease)
 
 
 class KubeError(Exception):
@@ -54,6 +38,37 @@ class KubeError(Exception):
         super().__init__(f"{status or 'no answer'}: {message}")
         self.status = status
         self.retry_after_s = retry_after_s
+
+
+def _segment(part: str) -> str:
+    if set(part) <= {"."}:
+        raise KubeError(400, f"`{part}` is not a name")
+    return quote(part, safe="")
+
+
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    prefix: str
+    plural: str
+    type: type[T]
+
+    def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:
+        """Names are data: whatever they hold, they stay one segment of the path."""
+        parts = (["namespaces", namespace] if namespace else []) + [self.plural, name, subresource]
+        return f"/{self.prefix}/" + "/".join(_segment(part) for part in parts if part)
+
+
+WINDOWS = Kind(f"apis/{o.GROUP}/{o.VERSION}", "billingwindows", o.BillingWindow)
+HPAS = Kind("apis/autoscaling/v2", "horizontalpodautoscalers", o.Hpa)
+SCALED_OBJECTS = Kind("apis/keda.sh/v1alpha1", "scaledobjects", o.ScaledObject)
+DEPLOYMENTS = Kind("apis/apps/v1", "deployments", o.Workload)
+STATEFUL_SETS = Kind("apis/apps/v1", "statefulsets", o.Workload)
+PODS = Kind("api/v1", "pods", o.Pod)
+NODES = Kind("api/v1", "nodes", o.Node)
+QUOTAS = Kind("api/v1", "resourcequotas", o.Quota)
+CONFIG_MAPS = Kind("api/v1", "configmaps", o.ConfigMap)
+EVENTS = Kind("api/v1", "events", o.Event)
+LEASES = Kind("apis/coordination.k8s.io/v1", "leases", o.Lease)
 
 
 class NoCredentialsError(Exception):
@@ -91,28 +106,47 @@ class Kube:
         self._session: aiohttp.ClientSession | None = None
 
     async def list(self, kind: Kind[T], namespace: str | None, selector: str = "") -> list[T]:
+        """An item that can't be understood is left out and counted: it must not cost the others."""
         decode = msgspec.json.Decoder(kind.type).decode
         query = {"limit": str(PAGE_SIZE)} | ({"labelSelector": selector} if selector else {})
         found: list[T] = []
         while True:
-            page = msgspec.json.decode(await self._request("GET", kind, kind.path(namespace), query=query), type=_List)
-            found += (decode(item) for item in page.items)
+            page = msgspec.json.decode(
+                await self._request("GET", kind.path(namespace), kind.plural, query=query), type=_List
+            )
+            for item in page.items:
+                try:
+                    found.append(decode(item))
+                except msgspec.MsgspecError as error:
+                    log.warning("%s: an object can't be understood: %s", kind.plural, error)
+                    metrics.ERRORS.labels("undecodable").inc()
             if not page.metadata.next_page:
                 return found
             query["continue"] = page.metadata.next_page
 
     async def get(self, kind: Kind[T], namespace: str, name: str) -> T | None:
         try:
-            body = await self._request("GET", kind, kind.path(namespace, name))
+            body = await self._request("GET", kind.path(namespace, name), kind.plural)
         except KubeError as error:
             if error.status == 404:  # noqa: PLR2004 - the one well-known status
                 return None
             raise
         return msgspec.json.decode(body, type=kind.type)
 
+    async def scale(self, api_version: str, kind: str, namespace: str, name: str) -> o.Scale | None:
+        """The scale subresource of an object whose kind is known by name only."""
+        prefix = "/".join(_segment(part) for part in ("apis" if "/" in api_version else "api", *api_version.split("/")))
+        known = msgspec.json.decode(await self._request("GET", f"/{prefix}", "discovery"), type=o.ApiResources)
+        plural = next((r.name for r in known.resources if r.kind == kind and "/" not in r.name), None)
+        if plural is None:
+            return None
+        resource = Kind(prefix, plural, o.Scale)
+        body = await self._request("GET", resource.path(namespace, name, "scale"), "scale")
+        return msgspec.json.decode(body, type=o.Scale)
+
     async def create(self, kind: Kind[T], namespace: str, body: dict[str, Any]) -> T:
         query = {"fieldManager": FIELD_MANAGER}
-        answer = await self._request("POST", kind, kind.path(namespace), query=query, body=body)
+        answer = await self._request("POST", kind.path(namespace), kind.plural, query=query, body=body)
         return msgspec.json.decode(answer, type=kind.type)
 
     async def patch(self, kind: Kind[T], seen: o.Meta, changes: dict[str, Any], subresource: str = "") -> T:
@@ -120,15 +154,15 @@ class Kube:
         metadata = {**changes.get("metadata", {}), "resourceVersion": seen.resource_version}
         answer = await self._request(
             "PATCH",
-            kind,
             kind.path(seen.namespace, seen.name, subresource),
+            kind.plural,
             query={"fieldManager": FIELD_MANAGER},
             body={**changes, "metadata": metadata},
         )
         return msgspec.json.decode(answer, type=kind.type)
 
     async def delete(self, kind: Kind[T], seen: o.Meta) -> None:
-        await self._request("DELETE", kind, kind.path(seen.namespace, seen.name))
+        await self._request("DELETE", kind.path(seen.namespace, seen.name), kind.plural)
 
     async def close(self) -> None:
         if self._session is not None:
@@ -136,17 +170,17 @@ class Kube:
             self._session = None
 
     async def _request(
-        self, verb: str, kind: Kind[T], path: str, *, query: dict[str, str] | None = None, body: object = None
+        self, verb: str, path: str, resource: str, *, query: dict[str, str] | None = None, body: object = None
     ) -> bytes:
         try:
             status, answer, retry_after = await self._send(verb, path, query, body)
             if status == 401:  # noqa: PLR2004 - the token has expired: log in again, once
                 await self.close()
                 status, answer, retry_after = await self._send(verb, path, query, body)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            metrics.REQUESTS.labels(verb, kind.plural, "none").inc()
+        except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as error:  # RuntimeError: closed meanwhile
+            metrics.REQUESTS.labels(verb, resource, "none").inc()
             raise KubeError(0, f"{verb} {path}: {str(error) or type(error).__name__}") from error
-        metrics.REQUESTS.labels(verb, kind.plural, str(status)).inc()
+        metrics.REQUESTS.labels(verb, resource, str(status)).inc()
         if status >= 400:  # noqa: PLR2004 - HTTP's own border
             raise KubeError(status, f"{verb} {path}: {_message(answer)}", _seconds(retry_after))
         return answer
@@ -159,7 +193,14 @@ class Kube:
         headers = {"Content-Type": "application/merge-patch+json" if verb == "PATCH" else "application/json"}
         content = msgspec.json.encode(body) if body is not None else None
         async with self._session.request(verb, path, params=query, data=content, headers=headers) as response:
+            self._note_time(response.headers.get("Date"))
             return response.status, await response.read(), response.headers.get("Retry-After")
+
+    def _note_time(self, told: str | None) -> None:
+        """How far this machine's clock is from the API server's: windows open by the former."""
+        if told is not None:
+            with suppress(ValueError, TypeError):
+                metrics.CLOCK_SKEW.set((datetime.now(UTC) - parsedate_to_datetime(told)).total_seconds())
 
     def _open(self) -> aiohttp.ClientSession:
         info = self._connect()

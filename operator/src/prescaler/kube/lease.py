@@ -5,13 +5,17 @@ twice. Goes by the real clock. A holder counts as gone when its record has not c
 process has watched it, so clocks of different nodes need not agree.
 """
 
+import asyncio
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from prescaler.kube import LEASES, Kube, KubeError
-from prescaler.objects import Lease
+from prescaler.kube.client import LEASES, Kube, KubeError
+from prescaler.kube.objects import Lease
+
+log = logging.getLogger(__name__)
 
 DURATION_S = 30
 RENEW_S = 10
@@ -33,12 +37,27 @@ class LeaderLease:
         self._renew_at = 0.0
         self._seen = ""  # the resourceVersion of the holder's last sign of life, and when we first saw it
         self._seen_at = 0.0
+        self._lock = asyncio.Lock()
 
     def held(self) -> bool:
         return self._monotonic() < self._held_until
 
     async def acquire(self) -> bool:
         """Take or keep the Lease; False while another replica has it. Asks the API server only when renewal is due."""
+        async with self._lock:
+            return await self._acquire()
+
+    async def keep(self) -> None:
+        """Renew for as long as it is held, however long a pass takes."""
+        while True:
+            await asyncio.sleep(RENEW_S / 2)
+            if self.held():
+                try:
+                    await self.acquire()
+                except KubeError as error:
+                    log.warning("the Lease can't be renewed: %s", error)
+
+    async def _acquire(self) -> bool:
         if self.held() and self._monotonic() < self._renew_at:
             return True
         asked_at = self._monotonic()

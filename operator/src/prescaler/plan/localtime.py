@@ -1,8 +1,7 @@
 """Local calendar times as instants: days of a month, month ends, clock changes.
 
 Every schedule mistake this product exists to avoid lives here: the 31st in February, a window that crosses a month's
-end, a local time that a clock change swallows or repeats. Instants are whole seconds since 1970 in UTC, because ten
-years of a schedule are some hundred thousand of them.
+end, a local time that a clock change swallows or repeats. Instants are whole seconds since 1970 in UTC.
 
 Knows nothing of windows, replicas or Kubernetes.
 """
@@ -10,7 +9,6 @@ Knows nothing of windows, replicas or Kubernetes.
 from calendar import monthrange
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 DAY_S = 86_400
@@ -25,9 +23,6 @@ def instant(day: date, second_of_day: int, zone: ZoneInfo, *, is_end: bool) -> i
     occurrence for a start and its second for an end, so that a window is never shorter than people read it.
     """
     wall_s = (day.toordinal() - _EPOCH_DAY) * DAY_S + second_of_day
-    steady_s = _steady_offset_s(day, zone)
-    if steady_s is not None:
-        return wall_s - steady_s
     local = datetime.combine(day, _MIDNIGHT, zone) + timedelta(seconds=second_of_day)
     first_s, second_s = _offset_s(local), _offset_s(local.replace(fold=1))
     if first_s == second_s:
@@ -35,14 +30,6 @@ def instant(day: date, second_of_day: int, zone: ZoneInfo, *, is_end: bool) -> i
     if first_s > second_s:  # the hour is repeated
         return wall_s - (second_s if is_end else first_s)
     return _first_instant_showing(wall_s, wall_s - second_s, wall_s - first_s, zone)
-
-
-@lru_cache(maxsize=4096)
-def _steady_offset_s(day: date, zone: ZoneInfo) -> int | None:
-    """The zone's offset when no clock change is near `day`: true of nearly every day, and much cheaper to ask."""
-    before, after = (datetime.combine(day + timedelta(days=d), _MIDNIGHT, zone) for d in (-1, 3))
-    offset_s = _offset_s(before)
-    return offset_s if _offset_s(after) == offset_s else None
 
 
 def _offset_s(local: datetime) -> int:

@@ -1,0 +1,193 @@
+"""What a BillingWindow declares, with all its inputs: the spec, exceptions from a ConfigMap, floors from the past.
+
+Parsing and planning are kept as long as nothing they depend on has changed, which is what lets a thousand objects be
+looked at in a fraction of a second. A cache, not a memory: thrown away, everything is found out again. Whatever is wrong
+with an object is a sentence in what is returned here; nothing is raised.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+from prescaler.kube.client import CONFIG_MAPS, Kube
+from prescaler.kube.fetched import Fetched
+from prescaler.kube.objects import BillingWindow
+from prescaler.plan.occurrences import without_effect
+from prescaler.plan.planner import Plan, plan
+from prescaler.plan.schedule import Exemption, Schedule
+from prescaler.window import replay
+from prescaler.window.schema import InvalidSpecError
+from prescaler.window.spec import ExceptionDoc, Mode, Spec, parse, parse_exceptions, seconds
+from prescaler.window.status import PeakRecord, status_of
+from prescaler.window.verdict import Verdict, Verdicts, no, unknown, yes
+
+log = logging.getLogger(__name__)
+
+CONFIG_MAP_KEPT_S = 60.0
+Floors = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """It can't be understood, and why."""
+
+    verdict: Verdict
+
+
+@dataclass(slots=True)
+class Declared:
+    generation: int
+    spec: Spec
+    schedule: Schedule
+    plan: Plan
+    idle: tuple[Exemption, ...]  # exceptions that change nothing
+    inputs: tuple[tuple[ExceptionDoc, ...], Floors]
+    verdicts: Verdicts = field(default_factory=dict)
+    records: tuple[PeakRecord, ...] = ()
+
+    @property
+    def active(self) -> bool:
+        return self.spec.mode is Mode.ACTIVE
+
+    @property
+    def lead(self) -> timedelta:
+        return timedelta(seconds=self.schedule.lead_s)
+
+    @property
+    def horizon(self) -> timedelta:
+        """How long before a start its pods are looked at: a whole lead time before the first step."""
+        return timedelta(seconds=self.schedule.lead_s + self.schedule.before_s)
+
+    def asks(self, now: datetime) -> int | None:
+        """The most that the plan asks for until the horizon; None when nothing is open, coming or being left."""
+        deadlines = [d.replicas for d in self.plan.deadlines if now < d.start <= now + self.horizon]
+        raised = self.plan.now.replicas > self.schedule.baseline
+        return max([self.plan.now.replicas, *deadlines]) if deadlines or raised or self.plan.open_now else None
+
+
+class Declarations:
+    def __init__(self, lists: Fetched[tuple[str, str], dict[str, str]], peaks: Fetched[replay.Question, float]) -> None:
+        self._lists, self._peaks = lists, peaks
+        self._known: dict[str, Declared | tuple[int, Broken]] = {}
+
+    def forget_all_but(self, windows: Sequence[BillingWindow]) -> None:
+        """Also of the ConfigMaps that nobody names any more."""
+        for uid in self._known.keys() - {w.metadata.uid for w in windows}:
+            del self._known[uid]
+        named = {
+            (w.metadata.namespace, known.spec.exceptions_from.config_map)
+            for w in windows
+            if isinstance(known := self._known.get(w.metadata.uid), Declared) and known.spec.exceptions_from is not None
+        }
+        self._lists.keep_only(named)
+
+    def of(self, window: BillingWindow, now: datetime) -> Declared | Broken:
+        meta = window.metadata
+        known = self._known.get(meta.uid)
+        if isinstance(known, tuple):
+            if known[0] == meta.generation:
+                return known[1]
+            known = None
+        try:
+            declared = self._of(window, known, now)
+        except InvalidSpecError as error:
+            return self._broken(window, no("InvalidSpec", str(error)))
+        except Exception as error:  # a mistake of ours that one object brings out must not cost the others
+            log.exception("%s/%s: could not be understood", *window.key)
+            return self._broken(window, no("InvalidSpec", f"not understood: {type(error).__name__}: {error!s:.200}"))
+        self._known[meta.uid] = declared
+        return declared
+
+    def _broken(self, window: BillingWindow, verdict: Verdict) -> Broken:
+        broken = Broken(verdict)
+        self._known[window.metadata.uid] = (window.metadata.generation, broken)
+        return broken
+
+    def _of(self, window: BillingWindow, known: Declared | None, now: datetime) -> Declared:
+        meta = window.metadata
+        same = known is not None and known.generation == meta.generation
+        spec = known.spec if known is not None and same else parse(window.spec)
+        more, verdict = self._listed(meta.namespace, spec)
+        records = known.records if known is not None and same else status_of(window).replay
+        floors = tuple(replay.floors(spec.replay, records).items()) if spec.replay is not None else ()
+        declared = known
+        if declared is None or not same or declared.inputs != (more, floors):
+            schedule = spec.schedule(more, dict(floors))
+            idle = tuple(without_effect(schedule))
+            declared = Declared(meta.generation, spec, schedule, plan(schedule, now), idle, (more, floors))
+        elif not declared.plan.holds_at(now):
+            declared.plan = plan(declared.schedule, now)
+        declared.verdicts = {}
+        if spec.exceptions or spec.exceptions_from is not None:
+            declared.verdicts["ExceptionsCurrent"] = verdict or _exceptions(declared, now)
+        declared.records = ()
+        if spec.replay is not None:
+            read = replay.replayed(spec.replay, declared.schedule, declared.plan, records, self._peaks)
+            declared.records, declared.verdicts["ReplayAvailable"] = read.records, read.verdict
+            if read.records != records:  # what has just been read acts in this look
+                self._known[meta.uid] = declared
+                return self._of(window, declared, now)
+        return declared
+
+    def _listed(self, namespace: str, spec: Spec) -> tuple[tuple[ExceptionDoc, ...], Verdict | None]:
+        source = spec.exceptions_from
+        if source is None:
+            return (), None
+        held = self._lists.want((namespace, source.config_map))
+        problem = f"ConfigMap {source.config_map} can't be read: {held.problem}" if held.problem is not None else None
+        if held.value is None:
+            return (), (
+                no("ListUnreadable", f"{problem}; its exceptions don't apply")
+                if problem is not None
+                else unknown("NotReadYet", f"ConfigMap {source.config_map} is being read")
+            )
+        if source.key not in held.value:
+            words = f"there is no key {source.key} in ConfigMap {source.config_map}; its exceptions don't apply"
+            return (), no("ListNotFound", words)
+        found = _parsed(held.value[source.key])
+        if isinstance(found, str):
+            return (), no("ListInvalid", f"{found}; these exceptions don't apply")
+        return found, no("ListUnreadable", f"{problem}; the list read before applies") if problem is not None else None
+
+
+def list_reader(kube: Kube) -> Callable[[tuple[str, str]], Awaitable[dict[str, str]]]:
+    """Reads the ConfigMaps that objects take their exceptions from."""
+
+    async def read(key: tuple[str, str]) -> dict[str, str]:
+        found = await kube.get(CONFIG_MAPS, *key)
+        return found.data if found is not None else {}
+
+    return read
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> tuple[ExceptionDoc, ...] | str:
+    try:
+        return parse_exceptions(text, rules=False)
+    except InvalidSpecError as error:
+        return str(error)
+    except Exception as error:  # as in `Declarations.of`
+        log.exception("a list of exceptions could not be understood")
+        return f"exceptions: not understood: {type(error).__name__}"
+
+
+def _exceptions(declared: Declared, now: datetime) -> Verdict:
+    """An exception that is over is no longer worth a warning; a list that ends too soon is, where that was asked for."""
+    today = now.astimezone(declared.schedule.zones[0]).date()
+    exemptions = declared.schedule.exemptions
+    idle = [e for e in declared.idle if e.last >= today]
+    if idle:
+        first = idle[0]
+        return no(
+            "HitsNothing", f"{first.action} of {first.day} changes nothing: no window that it concerns is open then"
+        )
+    last = max((e.until or e.last for e in exemptions), default=None)
+    reach = declared.spec.exceptions_reach
+    if reach is not None:
+        needed = today + timedelta(seconds=seconds(reach))
+        if last is None or last < needed:
+            words = f"the last exception is on {last}" if last is not None else "no exception is listed"
+            return no("ListRanOut", f"{words}; exceptionsReach asks for {reach} ahead: add the coming ones")
+    return yes("Listed", f"exceptions are listed up to {last}" if last is not None else "no exception is listed")

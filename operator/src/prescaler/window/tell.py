@@ -1,0 +1,118 @@
+"""Says what was found and what was done: status, then events, then metrics. Always, also when the doing failed.
+
+A status is written only when it says something new, and the events are that difference. The metrics are told even if the
+status can't be written.
+"""
+
+import logging
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from prescaler import metrics
+from prescaler.kube.client import EVENTS, WINDOWS, Kube, KubeError
+from prescaler.kube.objects import FIELD_MANAGER, GROUP, VERSION, BillingWindow
+from prescaler.window.assess import Assessment, concluded
+from prescaler.window.carry_out import CONFLICT, REFUSALS, LeadershipLostError, Outcome
+from prescaler.window.status import Status, difference
+from prescaler.window.verdict import VERDICTS, Notice, Verdicts, notices
+
+log = logging.getLogger(__name__)
+
+MESSAGE_MAX = 1000  # the API server's limit on an event is 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    kube: Kube
+    may_write: Callable[[], bool]
+    rehearsal: str | None
+
+
+async def tell(teller: Teller, assessment: Assessment, outcome: Outcome, *, again: bool) -> None:
+    """Raises KubeError when the status can't be written. `again`: it failed before, too.
+
+    A first conflict is not worth a word: somebody else was faster, and the next look a second later decides anew.
+    """
+    window = assessment.window
+    if outcome.not_given_back is not None:
+        words = f"the minimum could not be given back: {outcome.not_given_back}"
+        await _event(teller, window, Notice("Warning", "NotGivenBack", words))
+    if assessment.leaves:
+        if outcome.failure is not None and (again or outcome.failure.status != CONFLICT):
+            await _event(teller, window, Notice("Warning", "WriteFailed", str(outcome.failure)))
+        return
+    if outcome.replaced_drift:
+        metrics.DRIFT.labels(*window.key).inc()
+    failure = outcome.failure
+    if failure is not None and failure.status == CONFLICT and not again:
+        return
+    status, verdicts = concluded(
+        assessment,
+        str(failure) if failure is not None else None,
+        refused=failure is not None and failure.status in REFUSALS,
+        set_minimum=outcome.set_minimum,
+    )
+    show(assessment, status, verdicts)
+    changes = difference(window, status)
+    if not changes:
+        return
+    if not teller.may_write():
+        raise LeadershipLostError
+    await teller.kube.patch(WINDOWS, outcome.window, {"status": changes}, "status")
+    for notice in notices(assessment.previous, status):
+        await _event(teller, window, notice)
+
+
+def show(assessment: Assessment, status: Status, verdicts: Verdicts) -> None:
+    """The metrics of one object; of one that doesn't act only that it doesn't."""
+    figures = metrics.Figures(acts=assessment.acts)
+    if assessment.acts:
+        figures.conditions = {
+            kind: verdict.status == "True"
+            for kind, verdict in verdicts.items()
+            if VERDICTS[kind].bad is not None and verdict.status != "Unknown"
+        }
+    declared = assessment.declared
+    if assessment.acts and declared is not None:
+        following = next((o.start for o in declared.plan.openings if o.start > assessment.now and not o.peak), None)
+        last = next((run for run in status.history if run.seconds_early is not None), None)
+        figures.phase = declared.plan.now.phase.value
+        figures.desired = assessment.decision.asked if assessment.decision is not None else declared.plan.now.replicas
+        figures.applied = status.applied_min_replicas
+        figures.ready = assessment.pods.ready
+        figures.next_opening = following
+        figures.seconds_early = last.seconds_early if last is not None else None
+        figures.ready_time_p99_s = status.ready_time.p99_seconds if status.ready_time is not None else None
+    metrics.show(assessment.window.key, figures)
+
+
+async def _event(teller: Teller, window: BillingWindow, notice: Notice) -> None:
+    """By the real clock, like everybody's events. One that is refused is logged: the status has said it already."""
+    now, (namespace, name) = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), window.key
+    message = f"[REHEARSAL] {notice.message}" if teller.rehearsal else notice.message
+    log.info("%s/%s: %s: %s", namespace, name, notice.reason, message)
+    body = {
+        "metadata": {"name": f"{name[:200]}.{uuid.uuid4().hex[:16]}"},
+        "involvedObject": {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": "BillingWindow",
+            "namespace": namespace,
+            "name": name,
+            "uid": window.metadata.uid,
+        },
+        "type": notice.type,
+        "reason": notice.reason,
+        "message": message[:MESSAGE_MAX],
+        "source": {"component": FIELD_MANAGER},
+        "reportingComponent": FIELD_MANAGER,
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
+    try:
+        await teller.kube.create(EVENTS, namespace, body)
+    except KubeError as error:
+        log.warning("%s/%s: the event %s is lost: %s", namespace, name, notice.reason, error)
+        metrics.ERRORS.labels("event").inc()
