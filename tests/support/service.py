@@ -150,11 +150,12 @@ def energy(*arguments: str, **settings: Any) -> Run:
     return Run(code, out.getvalue(), err.getvalue())
 
 
-def program(*arguments: str, **settings: Any) -> Run:
-    """The same as a process of its own."""
+def program(*arguments: str, stdin: str | None = None, **settings: Any) -> Run:
+    """The same as a process of its own, with `stdin` as its standard input."""
     run = subprocess.run(
-        [PROGRAM, *arguments], env=environment(**settings), capture_output=True, text=True, timeout=90, check=False
-    )
+        [PROGRAM, *arguments],
+        env=environment(**settings), input=stdin, capture_output=True, text=True, timeout=90, check=False,
+    )  # fmt: skip
     return Run(run.returncode, run.stdout, run.stderr)
 
 

@@ -88,7 +88,7 @@ class Ground:
         row = MeterRow(
             str(device), "", str(meter.zone), str(device), "", meter.digits, 3, str(meter.multiplier), *times
         )
-        self.loop.run_until_complete(PostgresMeters(self.database, 20).upsert([row]))
+        self.loop.run_until_complete(PostgresMeters(self.database, 20).upsert([row], ()))
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Protocol
@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from energy.cli.table import BadFile, Line, Table, check_header, moment_of
 from energy.domain.identity import reading_id_of
 from energy.domain.reading import Committed, Outcome, Reading
 from energy.ingest.committer import Committer
@@ -20,15 +21,16 @@ from energy.wire.answers import problem_of
 from energy.wire.bodies import ReadingIn, reading_of
 from energy.wire.problems import Problem
 
-Line = list[str]
-Refusal = tuple[Line, str]
-
 _DEADLINE_S = 120.0
-_FIELD_CHARACTERS_MAX = 200
 
 
-class BadFile(Exception):
-    """The file as a whole cannot be imported; the message says why."""
+@dataclass(slots=True)
+class Imported:
+    """What became of lines: written now, found as they are, or refused with a reason."""
+
+    stored: int = 0
+    repeated: int = 0
+    refused: list[tuple[Line, str]] = field(default_factory=list)
 
 
 class Importer(Protocol):
@@ -37,81 +39,85 @@ class Importer(Protocol):
     def check_header(self, header: Sequence[str]) -> None:
         """Raises `BadFile` when columns are missing or unknown."""
 
-    async def store(self, header: Sequence[str], lines: Sequence[Line]) -> list[Refusal]:
-        """Commits what can be stored and returns the rest. Raises `StoreError` when the database cannot be used."""
-
-
-def _check(header: Sequence[str], needed: set[str], known: set[str]) -> None:
-    missing, unknown = needed - set(header), set(header) - known
-    if missing or unknown or len(set(header)) != len(header):
-        said = [f"is missing {', '.join(sorted(missing))}"] if missing else []
-        said += [f"has unknown {', '.join(sorted(unknown))}"] if unknown else []
-        raise BadFile(
-            f"the header line {' and '.join(said) or 'names a column twice'}; columns: {', '.join(sorted(known))}"
-        )
-
-
-def _fields(header: Sequence[str], line: Line) -> dict[str, str]:
-    if len(line) < len(header) or len(line) > len(header) + 1:  # one more: the reason of an earlier refusal
-        raise ValueError(f"{len(line)} fields instead of {len(header)}")
-    if any(len(text) > _FIELD_CHARACTERS_MAX or "\0" in text for text in line[: len(header)]):
-        raise ValueError(f"a field has more than {_FIELD_CHARACTERS_MAX} characters, or a zero byte")
-    return dict(zip(header, (text.strip() for text in line), strict=False))
+    async def store(self, table: Table, lines: Sequence[Line]) -> Imported:
+        """Commits what can be stored. Raises `StoreError` when the database cannot be used."""
 
 
 class MeterImporter:
-    """Meters with their accounts; a later line for the same device wins."""
+    """Meters with their accounts; a later line for the same device wins. What a file has no column for stays as it is."""
 
     _NEEDED = frozenset({"account_no", "time_zone", "device_id"})
     _KNOWN = _NEEDED | {"region", "serial", "digits", "decimals", "multiplier", "installed_at", "removed_at"}
 
     def __init__(self, meters: PostgresMeters) -> None:
         self._meters = meters
+        self._zones: dict[str, ZoneInfo | None] = {}
 
     def check_header(self, header: Sequence[str]) -> None:
         """See `Importer`."""
-        _check(header, set(self._NEEDED), set(self._KNOWN))
+        check_header(header, self._NEEDED, self._KNOWN)
 
-    async def store(self, header: Sequence[str], lines: Sequence[Line]) -> list[Refusal]:
+    async def store(self, table: Table, lines: Sequence[Line]) -> Imported:
         """See `Importer`."""
         rows: dict[str, MeterRow] = {}
-        refused: list[Refusal] = []
+        done = Imported()
         for line in lines:
             try:
-                row = _meter(_fields(header, line))
+                given = table.fields(line)
+                row = _meter(table, given, await self._zone(given["time_zone"]))
             except ValueError as error:
-                refused.append((line, str(error)))
+                done.refused.append((line, str(error)))
             else:
                 rows[row.device_id] = row
+                done.stored += 1
         if rows:
-            await self._meters.upsert(list(rows.values()))
-        return refused
+            await self._meters.upsert(list(rows.values()), table.header)
+        return done
+
+    async def _zone(self, name: str) -> ZoneInfo:
+        """Both this machine and the database have to know it: each computes days in it."""
+        if name not in self._zones:
+            known = await self._meters.knows_zone(name)
+            self._zones[name] = _zone_here(name) if known else None
+        zone = self._zones[name]
+        if zone is None:
+            raise ValueError(
+                f"time_zone {name!r} is not in the IANA database of this machine and of the database server"
+            )
+        return zone
 
 
-def _meter(given: dict[str, str]) -> MeterRow:
+def _zone_here(name: str) -> ZoneInfo | None:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, OSError, ValueError):
+        return None
+
+
+def _meter(table: Table, given: dict[str, str], zone: ZoneInfo) -> MeterRow:
     account_no = given["account_no"]
     if not account_no:
         raise ValueError("account_no is empty")
+    installed, removed = given.get("installed_at", ""), given.get("removed_at", "")
     return MeterRow(
         account_no=account_no,
         region=given.get("region", ""),
-        time_zone=_zone(given["time_zone"]),
-        device_id=str(UUID(given["device_id"])),
+        time_zone=given["time_zone"],
+        device_id=str(_device(given["device_id"])),
         serial=given.get("serial", ""),
         digits=_whole("digits", given.get("digits") or "6", 1, 9),
         decimals=_whole("decimals", given.get("decimals") or "3", 0, 3),
-        multiplier=_multiplier(given.get("multiplier") or "1"),
-        installed_at=_time("installed_at", given.get("installed_at", "")),
-        removed_at=_time("removed_at", given.get("removed_at", "")),
+        multiplier=_multiplier(table.number(given.get("multiplier") or "1")),
+        installed_at=moment_of("installed_at", installed, zone).isoformat() if installed else "",
+        removed_at=moment_of("removed_at", removed, zone, day_ends=True).isoformat() if removed else "",
     )
 
 
-def _zone(name: str) -> str:
+def _device(text: str) -> UUID:
     try:
-        ZoneInfo(name)
-    except (KeyError, OSError, ValueError):
-        raise ValueError(f"time_zone {name!r} is not in the IANA database") from None
-    return name
+        return UUID(text)
+    except ValueError:
+        raise ValueError(f"device_id: {text[:40]!r} is not a UUID") from None
 
 
 def _whole(name: str, text: str, least: int, most: int) -> int:
@@ -130,61 +136,91 @@ def _multiplier(text: str) -> str:
     return f"{number:.3f}"
 
 
-def _time(name: str, text: str) -> str:
-    if not text:
-        return ""
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None and ":" in text:
-        raise ValueError(f"{name} needs a UTC offset")
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).isoformat()
+@dataclass(frozen=True, slots=True)
+class Times:
+    """What a file of readings leaves out: the zone of times without an offset, and the time of lines without one."""
+
+    zone: ZoneInfo | None = None
+    read_at: datetime | None = None
 
 
 class ReadingImporter:
-    """Readings; a line without an id gets one made of its content, so that a file can be imported twice."""
+    """Readings. A line without an id gets one of its device, register and time, so that a file can be imported twice."""
 
+    _NEEDED = frozenset({"device_id", "value"})
     _KNOWN = frozenset(ReadingIn.__struct_fields__)
 
-    def __init__(self, committer: Committer, now: Callable[[], datetime], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, committer: Committer, times: Times, now: Callable[[], datetime], clock: Callable[[], float]
+    ) -> None:
         self._committer = committer
+        self._times = times
         self._now = now
         self._clock = clock
 
     def check_header(self, header: Sequence[str]) -> None:
         """See `Importer`."""
-        _check(header, {"device_id", "value"}, set(self._KNOWN))
+        check_header(header, self._NEEDED, self._KNOWN)
+        if self._times.read_at is None and not {"read_at", "reading_id"} & set(header):
+            raise BadFile(
+                "the file says neither when its values were read nor which readings they are, so next month's could not "
+                "be told from this month's: add a column read_at or reading_id, or give --read-at for all lines"
+            )
 
-    async def store(self, header: Sequence[str], lines: Sequence[Line]) -> list[Refusal]:
+    async def store(self, table: Table, lines: Sequence[Line]) -> Imported:
         """See `Importer`."""
-        readings: list[tuple[Line, Reading]] = []
-        refused: list[Refusal] = []
+        waiting: list[tuple[Line, Reading]] = []
+        done = Imported()
         now = self._now()
         for line in lines:
             try:
-                readings.append((line, _reading(_fields(header, line), now)))
+                waiting.append((line, _reading(table, table.fields(line), self._times, now)))
             except Problem as problem:
-                refused.append((line, problem.detail))
+                done.refused.append((line, problem.detail))
             except ValueError as error:
-                refused.append((line, str(error)))
-        outcomes = await self._committer.commit([reading for _, reading in readings], self._clock() + _DEADLINE_S)
-        refused += [
-            (line, reason)
-            for (line, reading), outcome in zip(readings, outcomes, strict=True)
-            for reason in _reason(reading, outcome)
-        ]
-        return refused
+                done.refused.append((line, str(error)))
+        repeats = await self._commit(waiting, done)
+        while repeats:
+            again = Imported()
+            repeats = await self._commit(repeats, again)
+            done.repeated += again.stored + again.repeated
+            done.refused += again.refused
+        return done
+
+    async def _commit(self, waiting: Sequence[tuple[Line, Reading]], done: Imported) -> list[tuple[Line, Reading]]:
+        """Commits one line for each id and returns the others: the database then says what a repeated one is."""
+        if not waiting:
+            return []
+        first = {reading.reading_id: (line, reading) for line, reading in reversed(waiting)}
+        batch = list(first.values())
+        outcomes = await self._committer.commit([reading for _, reading in batch], self._clock() + _DEADLINE_S)
+        for (line, reading), outcome in zip(batch, outcomes, strict=True):
+            _count(done, line, reading, outcome)
+        return [(line, reading) for line, reading in waiting if first[reading.reading_id][0] is not line]
 
 
-def _reading(given: dict[str, str], now: datetime) -> Reading:
+def _count(done: Imported, line: Line, reading: Reading, outcome: Outcome) -> None:
+    if not isinstance(outcome, Committed):
+        done.refused.append((line, problem_of(reading, outcome, 1).detail))
+    elif outcome.replayed:
+        done.repeated += 1
+    else:
+        done.stored += 1
+
+
+def _reading(table: Table, given: dict[str, str], times: Times, now: datetime) -> Reading:
     present: dict[str, object] = {name: text for name, text in given.items() if text}
     present.setdefault("source", "import")
     if present.get("confirm") in ("true", "false"):
         present["confirm"] = present["confirm"] == "true"
+    if given["value"]:
+        present["value"] = table.number(given["value"])
+    read_at = moment_of("read_at", given["read_at"], times.zone) if given.get("read_at") else times.read_at
+    if read_at is not None:
+        present["read_at"] = read_at
+    elif "reading_id" not in present:
+        raise ValueError("read_at and reading_id are both empty; give one of them, or --read-at for all such lines")
     body = msgspec.convert(present, ReadingIn)
-    if body.reading_id is None:
-        content = "|".join(f"{name}={given[name]}" for name in sorted(given))
-        body.reading_id = reading_id_of(body.device_id, hashlib.sha256(content.encode()).hexdigest())
+    if body.reading_id is None and read_at is not None:
+        body.reading_id = reading_id_of(body.device_id, f"{body.register} {read_at.astimezone(UTC).isoformat()}")
     return reading_of(body, None, now)
-
-
-def _reason(reading: Reading, outcome: Outcome) -> list[str]:
-    return [] if isinstance(outcome, Committed) else [problem_of(reading, outcome, 1).detail]

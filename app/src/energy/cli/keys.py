@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from energy.cli.databases import database_dsn
+from energy.cli.databases import database_with_schema
 from energy.http.auth import SCOPES, new_key
 from energy.service import database_of
 from energy.settings import Settings
@@ -32,7 +32,7 @@ def _with_keys(work: Callable[[PostgresKeys], Awaitable[_T]]) -> _T:
         finally:
             await database.close()
 
-    with database_dsn(settings) as dsn:
+    with database_with_schema(settings) as dsn:
         return asyncio.run(run(dsn))
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from energy import __version__
 from energy.cli import keys, serve, transfer
-from energy.cli.import_rows import BadFile
+from energy.cli.table import BadFile
 from energy.server import CannotListen
 from energy.settings import Settings
 from energy.store.embedded import EmbeddedUnavailable

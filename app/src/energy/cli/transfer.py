@@ -1,7 +1,7 @@
 """`energy import` and `energy export`: files in and out, with a progress bar.
 
 An import goes through the same checks as the API. Lines it refuses are written to a file of the same shape with the reason
-behind each, so that they can be mended and imported again; importing a whole file again stores nothing twice.
+in front of each, so that they can be fixed and imported again; importing a whole file again stores nothing twice.
 """
 
 from __future__ import annotations
@@ -9,23 +9,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import csv
-import itertools
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated, Self, TextIO
+from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from energy.cli.databases import database_dsn
-from energy.cli.import_rows import BadFile, Importer, MeterImporter, ReadingImporter
+from energy.cli.databases import database_with_schema
+from energy.cli.import_rows import Importer, MeterImporter, ReadingImporter, Times
+from energy.cli.table import REASON, BadFile, Line, Table, moment_of, open_table
 from energy.ingest.committer import Committer
 from energy.service import database_of, policy_of, utc_now
 from energy.settings import Settings
+from energy.store.postgres.database import Database
 from energy.store.postgres.meters import PostgresMeters
 from energy.store.postgres.reader import PostgresReader
 from energy.store.postgres.writer import PostgresWriter
@@ -33,6 +37,8 @@ from energy.store.postgres.writer import PostgresWriter
 _LINES_AT_A_TIME = 5_000
 _TIMEOUT_S = 120.0
 _console = Console(stderr=True)
+STANDARD = Path("-")
+"""Standard input or output instead of a file."""
 
 
 @contextlib.contextmanager
@@ -56,75 +62,163 @@ class Kind(StrEnum):
     READINGS = "readings"
 
 
+class Encoding(StrEnum):
+    """How a file's letters are written."""
+
+    UTF_8 = "utf-8"
+    CP1251 = "cp1251"
+
+
+@dataclass(slots=True)
+class Counts:
+    """How many lines became what."""
+
+    stored: int = 0
+    repeated: int = 0
+    refused: int = 0
+
+
+def _readable(file: Path) -> Path:
+    if file != STANDARD and not (file.is_file() and os.access(file, os.R_OK)):
+        raise typer.BadParameter(f"{file} is not a file that can be read", param_hint="FILE")
+    return file
+
+
 def import_file(
     kind: Annotated[Kind, typer.Argument(help="meters or readings.")],
-    file: Annotated[Path, typer.Argument(help="A CSV with a header line.", exists=True, dir_okay=False, readable=True)],
+    file: Annotated[
+        Path,
+        typer.Argument(help="A CSV with a header line, or - for standard input.", callback=_readable),
+    ],
     refused: Annotated[Path | None, typer.Option(help="Where refused lines go (default: FILE.refused.csv).")] = None,
+    encoding: Annotated[Encoding, typer.Option(help="cp1251 for a file of Excel in Russian.")] = Encoding.UTF_8,
+    time_zone: Annotated[
+        str | None, typer.Option(help="Zone of reading times without an offset, such as Europe/Samara.")
+    ] = None,
+    read_at: Annotated[str | None, typer.Option(help="When the readings of lines without read_at were taken.")] = None,
 ) -> None:
-    """Import a CSV of meters or readings; prints what was stored and how fast."""
+    """Import a CSV of meters or readings; prints what was stored and how fast."""  # fmt: skip
     settings = Settings()
-    target = refused or file.with_name(file.name + ".refused.csv")
-    with database_dsn(settings) as dsn:
-        stored, bad, seconds = asyncio.run(_import(settings, dsn, kind, file, target))
+    times = _times(kind, time_zone, read_at)
+    target = refused or Path(f"{kind.value if file == STANDARD else file}.refused.csv")
+    if file != STANDARD and target.exists() and target.samefile(file):
+        raise typer.BadParameter("refused lines would overwrite the file itself; name another", param_hint="--refused")
+    with database_with_schema(settings) as dsn:
+        counts, seconds = asyncio.run(_import(settings, dsn, _Job(kind, file, target, encoding, times)))
+    before = f" {counts.repeated} stored before," if kind is Kind.READINGS else ""
     typer.echo(
-        f"{stored} {kind.value} stored in {seconds:.1f} s ({stored / max(seconds, 1e-9):,.0f} a second), {bad} lines refused."
+        f"{counts.stored} {kind.value} stored,{before} {counts.refused} lines refused, in {seconds:.1f} s "
+        f"({counts.stored / max(seconds, 1e-9):,.0f} a second)."
     )
-    if bad:
-        typer.echo(f"The refused lines, with the reason behind each, are in {target}. Mend them and import that file.")
+    if counts.refused:
+        typer.echo(
+            f"The refused lines, with the reason in front of each, are in {target}. Fix them and import that file."
+        )
         raise typer.Exit(1)
-    target.unlink(missing_ok=True)
 
 
-async def _import(settings: Settings, dsn: str, kind: Kind, file: Path, target: Path) -> tuple[int, int, float]:
+def _times(kind: Kind, time_zone: str | None, read_at: str | None) -> Times:
+    if kind is Kind.METERS and (time_zone or read_at):
+        raise typer.BadParameter("only readings have one", param_hint="--time-zone" if time_zone else "--read-at")
+    try:
+        zone = ZoneInfo(time_zone) if time_zone else None
+    except (KeyError, OSError, ValueError):
+        raise typer.BadParameter(f"{time_zone!r} is not in the IANA database", param_hint="--time-zone") from None
+    try:
+        return Times(zone, moment_of("--read-at", read_at, zone) if read_at else None)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}", param_hint="--read-at") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    kind: Kind
+    file: Path
+    target: Path
+    encoding: Encoding
+    times: Times
+
+    def importer(self, settings: Settings, database: Database) -> Importer:
+        if self.kind is Kind.METERS:
+            return MeterImporter(PostgresMeters(database, _TIMEOUT_S))
+        clock = asyncio.get_running_loop().time
+        committer = Committer(PostgresWriter(database, policy_of(settings), utc_now), clock, asyncio.sleep)
+        return ReadingImporter(committer, self.times, utc_now, clock)
+
+
+async def _import(settings: Settings, dsn: str, job: _Job) -> tuple[Counts, float]:
     database = database_of(settings, dsn)
     await database.connect()
-    loop = asyncio.get_running_loop()
-    importer: Importer = (
-        MeterImporter(PostgresMeters(database, _TIMEOUT_S))
-        if kind is Kind.METERS
-        else ReadingImporter(
-            Committer(PostgresWriter(database, policy_of(settings), utc_now), loop.time, asyncio.sleep),
-            utc_now,
-            loop.time,
-        )
-    )
-    started, stored, bad = loop.time(), 0, 0
+    clock = asyncio.get_running_loop().time
+    started, counts = clock(), Counts()
     try:
-        with (
-            file.open(newline="", encoding="utf-8-sig") as source,
-            target.open("w", newline="", encoding="utf-8") as sink,
-        ):
-            rows = csv.reader(source)
-            header = [name for name in next(rows, []) if name != "reason"]
-            importer.check_header(header)
-            writer = csv.writer(sink)
-            writer.writerow([*header, "reason"])
-            with _progress("importing", file.stat().st_size) as show:
-                for lines in _chunks(rows):
-                    refusals = await importer.store(header, lines)
-                    writer.writerows([*line[: len(header)], reason] for line, reason in refusals)
-                    stored, bad = stored + len(lines) - len(refusals), bad + len(refusals)
-                    show(os.lseek(source.fileno(), 0, os.SEEK_CUR))
+        with _opened(job.file, job.encoding) as source, contextlib.ExitStack() as sinks:
+            table = open_table(source)
+            importer = job.importer(settings, database)
+            importer.check_header(table.header)
+            sink: _Refused | None = None
+            with _progress("importing", _size_of(source)) as show:
+                for lines in table.chunks(_LINES_AT_A_TIME):
+                    done = await importer.store(table, lines)
+                    if done.refused and sink is None:
+                        sink = sinks.enter_context(_Refused(job.target, job.encoding, table))
+                    if sink is not None:
+                        sink.write(done.refused)
+                    counts.stored += done.stored
+                    counts.repeated += done.repeated
+                    counts.refused += len(done.refused)
+                    show(_place_in(source))
     except (UnicodeDecodeError, csv.Error) as error:
+        lines_done = counts.stored + counts.repeated + counts.refused
         raise BadFile(
-            f"{file} cannot be read behind the {stored + bad} lines that were: {error}. It has to be a CSV in UTF-8. "
-            "Mend it and import it again: nothing is stored twice."
+            f"{job.file} cannot be read after its first {lines_done} lines: {error}. It has to be a CSV in {job.encoding.value}"
+            f"{'; a file of Excel in Russian needs --encoding cp1251' if job.encoding is Encoding.UTF_8 else ''}. "
+            "Fix it and import it again: nothing is stored twice."
         ) from error
     finally:
         await database.close()
-    return stored, bad, loop.time() - started
+    return counts, clock() - started
 
 
-def _chunks(rows: Iterator[list[str]]) -> Iterator[list[list[str]]]:
-    """Non-empty lines, so many at a time."""
-    filled = (row for row in rows if row)
-    while chunk := list(itertools.islice(filled, _LINES_AT_A_TIME)):
-        yield chunk
+class _Refused:
+    """The file of refused lines; made at the first of them, so that an import without any touches no file."""
+
+    def __init__(self, target: Path, encoding: Encoding, table: Table) -> None:
+        self._file: TextIO = target.open("w", newline="", encoding=encoding.value)
+        self._writer = csv.writer(self._file, delimiter=table.separator)
+        self._writer.writerow([REASON, *table.header])
+
+    def write(self, refused: Sequence[tuple[Line, str]]) -> None:
+        """The reason in front: behind a line with too many fields it would be in another line's column."""
+        self._writer.writerows([reason, *line] for line, reason in refused)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+@contextlib.contextmanager
+def _opened(file: Path, encoding: Encoding) -> Iterator[TextIO]:
+    name = "utf-8-sig" if encoding is Encoding.UTF_8 else encoding.value
+    descriptor = os.dup(sys.stdin.fileno()) if file == STANDARD else os.open(file, os.O_RDONLY)
+    with open(descriptor, newline="", encoding=name) as source:  # noqa: PTH123 - a descriptor, not a path
+        yield source
+
+
+def _size_of(source: IO[str]) -> int | None:
+    size = os.fstat(source.fileno()).st_size
+    return size or None
+
+
+def _place_in(source: IO[str]) -> int:
+    return os.lseek(source.fileno(), 0, os.SEEK_CUR) if os.fstat(source.fileno()).st_size else 0
 
 
 def export(
     period: Annotated[str, typer.Argument(help="A month, such as 2026-11.")],
-    output: Annotated[Path, typer.Option(help="The file to write.")],
+    file: Annotated[Path, typer.Argument(help="The file to write, or - for standard output.")],
 ) -> None:
     """Write all readings of a period to a CSV for billing."""
     settings = Settings()
@@ -132,25 +226,37 @@ def export(
         month = date.fromisoformat(f"{period}-01")
     except ValueError:
         raise typer.BadParameter(f"{period!r} is not a month such as 2026-11", param_hint="PERIOD") from None
-    with database_dsn(settings) as dsn:
-        rows = asyncio.run(_export(settings, dsn, month, output))
-    typer.echo(f"{rows} readings of {period} are in {output}.")
+    with database_with_schema(settings) as dsn:
+        rows = asyncio.run(_export(settings, dsn, month, file))
+    where = "on standard output" if file == STANDARD else f"in {file}"
+    typer.echo(f"{rows} readings of {period} are {where}.", err=file == STANDARD)
 
 
-async def _export(settings: Settings, dsn: str, month: date, output: Path) -> int:
+async def _export(settings: Settings, dsn: str, month: date, file: Path) -> int:
     from energy.http.reads import EXPORT_COLUMNS, csv_lines  # noqa: PLC0415 - the API's own format, only needed here
 
     database = database_of(settings, dsn)
     rows = 0
-    unfinished = output.with_name(output.name + ".part")
     try:
-        with unfinished.open("w", newline="", encoding="utf-8") as sink, _progress("exporting", None) as show:
+        with _written(file) as sink, _progress("exporting", None) as show:
             sink.write(",".join(EXPORT_COLUMNS) + "\r\n")
             async for page in PostgresReader(database, None, 0, _TIMEOUT_S).export(month):
                 sink.write(csv_lines(page))
                 rows += len(page)
                 show(rows)
-        unfinished.replace(output)  # a file under the final name is a whole one
     finally:
         await database.close()
     return rows
+
+
+@contextlib.contextmanager
+def _written(file: Path) -> Iterator[TextIO]:
+    """A file under the final name is a whole one."""
+    if file == STANDARD:
+        with open(os.dup(sys.stdout.fileno()), "w", newline="", encoding="utf-8") as sink:  # noqa: PTH123 - a descriptor
+            yield sink
+        return
+    unfinished = file.with_name(file.name + ".part")
+    with unfinished.open("w", newline="", encoding="utf-8") as sink:
+        yield sink
+    unfinished.replace(file)

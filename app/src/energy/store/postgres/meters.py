@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from energy.store.ports import Poisoned
 from energy.store.postgres import statements
 from energy.store.postgres.database import Database, store_errors
 
@@ -26,25 +27,38 @@ class MeterRow:
 
 
 class PostgresMeters:
-    """Upserts: a file can be imported again."""
+    """Upserts: a file can be imported again, and changes no column that it doesn't have."""
 
     def __init__(self, database: Database, timeout_s: float) -> None:
         self._database = database
         self._timeout_s = timeout_s
 
-    async def upsert(self, rows: Sequence[MeterRow]) -> None:
-        """Accounts first, then meters; each statement commits by itself and can be repeated."""
+    async def knows_zone(self, name: str) -> bool:
+        """Whether the database can compute days of that time zone."""
+        async with self._database.connection(self._timeout_s) as connection:
+            try:
+                with store_errors():
+                    await connection.execute(statements.LOCAL_TIME, name, timeout=self._timeout_s)
+            except Poisoned:
+                return False
+        return True
+
+    async def upsert(self, rows: Sequence[MeterRow], columns: Sequence[str]) -> None:
+        """Accounts first, then meters; each statement commits by itself and can be repeated.
+
+        Of rows that are there already only `columns` change; new ones get the others as they are in `rows`.
+        """
         async with self._database.connection(self._timeout_s) as connection:
             with store_errors():
                 await connection.execute(
                     statements.ACCOUNTS_IMPORT,
                     [r.account_no for r in rows], [r.region for r in rows], [r.time_zone for r in rows],
-                    timeout=self._timeout_s,
+                    columns, timeout=self._timeout_s,
                 )  # fmt: skip
                 await connection.execute(
                     statements.METERS_IMPORT,
                     [r.device_id for r in rows], [r.account_no for r in rows], [r.serial for r in rows],
                     [str(r.digits) for r in rows], [str(r.decimals) for r in rows], [r.multiplier for r in rows],
                     [r.installed_at for r in rows], [r.removed_at for r in rows],
-                    timeout=self._timeout_s,
+                    columns, timeout=self._timeout_s,
                 )  # fmt: skip

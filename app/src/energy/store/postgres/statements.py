@@ -146,18 +146,22 @@ ACCOUNTS_IMPORT = """
 INSERT INTO accounts (account_no, region, time_zone)
 SELECT DISTINCT ON (account_no) account_no, region, time_zone
 FROM unnest($1::text[], $2::text[], $3::text[]) AS t (account_no, region, time_zone) ORDER BY account_no
-ON CONFLICT (account_no) DO UPDATE SET region = excluded.region, time_zone = excluded.time_zone
+ON CONFLICT (account_no) DO UPDATE SET time_zone = excluded.time_zone,
+  region = CASE WHEN 'region' = ANY ($4::text[]) THEN excluded.region ELSE accounts.region END
 """
+_OPTIONAL = ("serial", "digits", "decimals", "multiplier", "installed_at", "removed_at")
 METERS_IMPORT = """
 INSERT INTO meters (device_id, account_no, serial, digits, decimals, multiplier, installed_at, removed_at)
 SELECT DISTINCT ON (device_id) device_id::uuid, account_no, serial, digits::int, decimals::int, multiplier::numeric,
        nullif(installed_at, '')::timestamptz, nullif(removed_at, '')::timestamptz
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
      AS t (device_id, account_no, serial, digits, decimals, multiplier, installed_at, removed_at) ORDER BY device_id
-ON CONFLICT (device_id) DO UPDATE SET account_no = excluded.account_no, serial = excluded.serial, digits = excluded.digits,
-  decimals = excluded.decimals, multiplier = excluded.multiplier, installed_at = excluded.installed_at,
-  removed_at = excluded.removed_at
-"""
+ON CONFLICT (device_id) DO UPDATE SET account_no = excluded.account_no,
+  """ + ",\n  ".join(
+    f"{name} = CASE WHEN '{name}' = ANY ($9::text[]) THEN excluded.{name} ELSE meters.{name} END" for name in _OPTIONAL
+)
+LOCAL_TIME = "SELECT now() AT TIME ZONE $1::text"
+"""Fails for a time zone that the database doesn't know."""
 
 VERSION = "SELECT version()"
 SCHEMA_VERSION = "SELECT version_num FROM alembic_version"
