@@ -58,8 +58,19 @@ format: $(VENV)/ready ## Format the code and mend what ruff can mend
 
 .PHONY: test
 test: lint ## Everything that needs no root, Docker or Go: lint, then the tests (under five minutes)
-	@$(BIN)/pytest -q -rfE --durations=10 -m "not slow"
+	@$(BIN)/pytest -q -rfE --durations=10 -m "not slow" $(WORKERS)
 	@echo "Skipped: the tests that need a Kubernetes; they run with \`make test-cluster\`."
+
+# Two at a time, a file in one of them: most of a test's time is waiting. One after another (WORKERS=) suits a debugger.
+WORKERS ?= -n2 --dist=loadfile
+
+.PHONY: fuzz
+fuzz: $(VENV)/ready ## New cases for the tests that draw theirs, for FUZZ_S seconds; prints how to repeat a failure
+	@FUZZ_S=$(FUZZ_S) FUZZ_SEED=$(FUZZ_SEED) $(BIN)/python -m tools.fuzz
+
+.PHONY: same-cases
+same-cases: $(VENV)/ready ## Two runs of the gate have the same tests and cases
+	@$(BIN)/python -m tools.same_cases
 
 .PHONY: bench
 bench: $(VENV)/ready ## Compare in one run: ceiling, strategies, whole path, batch, bare SQL (needs wrk); writes build/bench.json

@@ -6,5 +6,7 @@
 | `tools.bench` | `make bench` |
 | `tools.render` | `make render`; tests/chart compares what it writes |
 | `tools.reference`, `tools.figures` | `make reference`; tests/docs compares what they write |
+| `tools.fuzz` | `make fuzz` |
+| `tools.same_cases` | `make same-cases`, `.ci/run` |
 | `tools.standin` | tests/cluster/chart, as the image that stands in for CockroachDB |
 """

@@ -18,10 +18,11 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
+from support.drawn import examples
 from support.postgres import TestServer
 from support.service import ServiceThread, client_of
 
-EXAMPLES = 12
+EXAMPLES = examples(12)
 OPERATIONS = [
     ("post", "/v1/values"), ("post", "/v2/values"), ("post", "/v1/readings"), ("post", "/v1/readings/batch"),
     ("get", "/v1/devices/{device_id}/readings"), ("get", "/v1/accounts/{account_no}/readings"),
@@ -39,6 +40,7 @@ def fuzzed(postgres: TestServer) -> Iterator[ServiceThread]:
         yield running
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=str)
 def test_answers_are_what_the_document_says(fuzzed: ServiceThread, method: str, path: str) -> None:
     host, port = fuzzed.address
@@ -53,7 +55,7 @@ def test_answers_are_what_the_document_says(fuzzed: ServiceThread, method: str, 
 
     for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
 
-        @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy(generation_mode=mode))
         def check(case: Any) -> None:
             case.call_and_validate(checks=checks)

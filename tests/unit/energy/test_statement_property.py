@@ -20,9 +20,10 @@ from energy.domain.window import SubmissionWindow, period_of
 from energy.store.postgres.database import Database, PoolLimits
 from energy.store.postgres.meters import MeterRow, PostgresMeters
 from energy.store.postgres.writer import PostgresWriter
+from support.drawn import examples
 from support.postgres import TestServer
 
-EXAMPLES = 150
+EXAMPLES = examples(150)
 ZONES = ["Europe/Samara", "Europe/Moscow", "Asia/Yekaterinburg", "Europe/Berlin", "America/St_Johns"]
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -117,7 +118,7 @@ def previous_of(sent: Sent, others: list[Sent], meter: Meter | None) -> Previous
     return Previous(latest.value, latest.read_at) if latest else None
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(meter=_meters, before=_one_a_time, batch=_one_a_time, policy=_policies)
 def test_flags_and_period_of_a_batch_are_those_of_the_domain(
     ground: Ground, meter: Meter | None, before: list[Sent], batch: list[Sent], policy: CheckPolicy
@@ -135,7 +136,7 @@ def test_flags_and_period_of_a_batch_are_those_of_the_domain(
         assert outcome == Committed(period_of(sent.read_at, policy.window, zone), tuple(flags))
 
 
-@settings(max_examples=EXAMPLES // 2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES // 2, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(meter=_meters, before=_one_a_time, sent=_sent, policy=_policies)
 def test_a_person_is_asked_exactly_when_the_domain_says_so(
     ground: Ground, meter: Meter | None, before: list[Sent], sent: Sent, policy: CheckPolicy
