@@ -168,7 +168,7 @@ def alerts_page() -> str:
             f"[{rule['alert']}]({rule['alert']}.md)",
             rule["labels"]["severity"],
             rule.get("for", ""),
-            code(rule["expr"]),
+            code(" ".join(rule["expr"].split())),
         )
         for rule in alerts()
     )

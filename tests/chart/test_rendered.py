@@ -132,7 +132,7 @@ def test_the_schema_knows_exactly_the_settings_of_the_service() -> None:
 def test_every_object_of_the_schema_that_is_ours_is_closed() -> None:
     free = {
         "labels", "affinity", "behavior", "annotations", "podAnnotations", "nodeSelector", "metrics", "prometheus",
-        "requests", "limits", "env", "spec", "global", "items",
+        "requests", "limits", "env", "spec", "global", "items", "alertLabels",
     }  # fmt: skip
 
     def walk(name: str, schema: dict[str, Any]) -> None:

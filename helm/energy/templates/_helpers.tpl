@@ -13,17 +13,23 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
-{{/* Labels of objects: (list . "component"). Not for pods: a new chart version alone must not restart them. */}}
+{{/* Labels of objects: (list . "component" [more]). Not for pods: a new chart version alone must not restart them. What people add can't change the chart's own. */}}
 {{- define "energy.labels" -}}
 {{- $root := index . 0 -}}
-{{ include "energy.selector" . }}
-app.kubernetes.io/part-of: energy
-app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ $root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
-{{- with $root.Values.labels }}
-{{ toYaml . }}
+{{- $own := include "energy.selector" . | fromYaml -}}
+{{- $_ := set $own "app.kubernetes.io/part-of" "energy" -}}
+{{- $_ := set $own "app.kubernetes.io/version" $root.Chart.AppVersion -}}
+{{- $_ := set $own "app.kubernetes.io/managed-by" $root.Release.Service -}}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_") -}}
+{{- $more := dict -}}
+{{- if gt (len .) 2 }}{{ $more = index . 2 }}{{ end -}}
+{{- merge $own $more $root.Values.labels | toYaml }}
 {{- end }}
+
+{{/* What Prometheus calls a component: (list . "app"|"cockroachdb"|"operator"). */}}
+{{- define "energy.job" -}}
+{{- $full := include "energy.fullname" (index . 0) -}}
+{{- ternary $full (printf "%s-%s" $full (index . 1)) (eq (index . 1) "app") -}}
 {{- end }}
 
 {{/* An image reference: (list . .Values.app.image). */}}
