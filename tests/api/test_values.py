@@ -68,7 +68,7 @@ def test_every_strategy_stores_each_of_many_at_once(start_service: StartService,
 
 
 def test_a_full_queue_is_503_with_a_time_to_come_back(start_service: StartService) -> None:
-    """One lane that writes one at a time, one place to wait, and a table that another session has locked."""
+    """One lane that writes one at a time, and one place to wait: 20 connections are too many."""
     service = start_service(write_strategy="sequential", queue_rows_max=1, retry_after_s=3, request_timeout_s=1)
     with client_of(service) as client, ThreadPoolExecutor(20) as pool:
         bodies = [{"device_id": str(uuid4()), "value": 1} for _ in range(200)]

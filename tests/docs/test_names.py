@@ -1,4 +1,4 @@
-"""Names that the documentation gives in `backticks` exist: settings, metrics, alerts, requests, fields, values, files, commands.
+"""Names that the documentation gives in backticks exist: settings, metrics, alerts, requests, fields, values, files, commands.
 
 A page may speak of other programs too, so each kind is recognised by how its names look, and only those are looked up.
 """
@@ -139,7 +139,7 @@ def unknown_values(span: str) -> set[str]:
 
 
 def _unless_a_setting(value: str) -> set[str]:
-    """The chart takes every setting of the service below `app.settings`."""
+    """The chart takes every setting of the service below its value app.settings."""
     where, _, name = value.rpartition(".")
     return set() if where == "app.settings" and f"ENERGY_{name.upper()}" in variables() else {value}
 

@@ -47,7 +47,7 @@ def test_rate_zero_is_no_limit() -> None:
     assert all(limit.take(0.0) == 0 for _ in range(1000))
 
 
-@given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)), st.uuids())  # noqa: DTZ001 - as above
+@given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)), st.uuids())  # noqa: DTZ001 - hypothesis adds the zone
 def test_a_cursor_points_where_it_was_made(at: datetime, reading_id: UUID) -> None:
     stored = Stored(reading_id, reading_id, "T0", Decimal(1), at, at, PERIOD, "meter", "accepted", (), None)
     cursor = cursor_after(stored)

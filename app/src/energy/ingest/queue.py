@@ -3,7 +3,7 @@
 One commit a reading costs one disk flush a reading; one commit a batch shares it among everybody who is waiting (group
 commit). A lane that becomes free takes whatever has queued meanwhile, so batches are small when it is quiet and grow by
 themselves under load: there is no timer to tune. The three write strategies of the task are this one mechanism with
-other numbers (`QueueLimits.of`).
+other numbers (`service.queue_limits`).
 
 Knows nothing of HTTP or SQL. What a batch's rows mean is the store's business; what an outcome means to a client is the
 API's.

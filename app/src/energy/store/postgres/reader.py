@@ -121,7 +121,7 @@ class PostgresReader:
 
 
 class SchemaWatch:
-    """Whether the database has the schema that this code needs; asked at most once a second, for readiness."""
+    """Whether the database has the schema that this code needs, for readiness."""
 
     def __init__(self, database: Database, wanted: str, timeout_s: float) -> None:
         self._database = database
