@@ -69,4 +69,5 @@ async def rig_on(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     try:
         yield rig
     finally:
+        await kube.transport("DELETE", f"/api/v1/namespaces/{name}/pods", None, None)  # a pod that waits takes room
         await kube.close()

@@ -27,9 +27,16 @@ WINDOW = SPEC["windows"][0]
         pytest.param(
             {"windows": [{**WINDOW, "toDay": 15, "endTime": "00:00"}]}, "later than its startTime", id="empty"
         ),
-        pytest.param({"maxReplicasPolicy": "Raise"}, "needs maxReplicasCeiling", id="raise to where"),
+        pytest.param({"maxReplicasPolicy": "Raise"}, "Unsupported value", id="the maximum is not raised"),
+        pytest.param({"leadTime": "9999999d"}, "should match", id="a lead time without end"),
+        pytest.param({"exceptions": [{"date": "2027-02-30", "action": "Skip"}]}, "type date", id="no day"),
+        pytest.param({"exceptionsFrom": {"configMap": "../secrets/s"}}, "should match", id="a path for a name"),
+        pytest.param({"baseline": {"minReplicas": 0}}, "scales from zero", id="an HPA from zero"),
+        pytest.param({"windows": [{**WINDOW, "name": "a\nb"}]}, "should match", id="two lines for a name"),
         pytest.param(
-            {"maxReplicasPolicy": "Raise", "maxReplicasCeiling": 5}, "above maxReplicasCeiling", id="above the ceiling"
+            {"windows": [{**WINDOW, "peaks": [{"from": "18:00", "to": "22:00", "minReplicas": 8}]}]},
+            "would change nothing",
+            id="a peak that is none",
         ),
         pytest.param({"leadTime": "soon"}, "should match", id="no duration"),
         pytest.param({"exceptions": [{"date": "2027-01-26", "action": "Extend"}]}, "until goes with", id="until when"),
@@ -38,7 +45,6 @@ WINDOW = SPEC["windows"][0]
             "until is before date",
             id="until before",
         ),
-        pytest.param({"capacity": {"databaseConnectionsMax": 9}}, "go together", id="half a budget"),
         pytest.param({"timeZones": []}, "at least 1", id="no zone"),
     ],
 )
@@ -54,7 +60,7 @@ async def test_explain_and_printer_columns_are_useful(api: Cluster, rig: Rig) ->
     await rig.window()
     await rig.tick(LEAD)
     listed = api.kubectl("get", "bw", "-n", rig.namespace).splitlines()
-    assert listed[0].split() == ["NAME", "HPA", "PHASE", "MIN", "READY", "NEXT", "AGE"]
+    assert listed[0].split() == ["NAME", "HPA", "PHASE", "MIN", "READY", "STATE", "NEXT", "AGE"]
     assert listed[1].split()[:4] == ["volga", "energy", "PreScaled", "8"]
     assert "clock" not in listed[1]
     assert "the whole target is asked for" in api.kubectl("explain", "bw.spec.leadTime")

@@ -92,6 +92,7 @@ def test_the_resource_definition_is_complete() -> None:
 
     (version,) = definition["spec"]["versions"]
     assert silent(version["schema"]["openAPIV3Schema"], "") == []
+    assert all(set(c) <= {"name", "type", "jsonPath", "description"} for c in version["additionalPrinterColumns"])
     columns = [column["name"] for column in version["additionalPrinterColumns"]]
     assert columns == ["HPA", "PHASE", "MIN", "READY", "STATE", "NEXT", "AGE"]
 
@@ -150,3 +151,155 @@ def test_the_folder_operator_is_no_package_and_shadows_nothing() -> None:
 
     assert operator.add(1, 1) == 2
     assert not (Path(__file__).parents[3] / "operator" / "__init__.py").exists()
+
+
+# ── the same as the API server ───────────────────────────────────────────────────────────────────
+
+
+def with_spec(text: str) -> str:
+    return VOLGA.rstrip() + "\n" + text
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        pytest.param(VOLGA.replace("leadTime: 30m", "leadTime: 9999999d"), "leadTime", id="a lead time without end"),
+        pytest.param(
+            with_spec("  exceptions: [{date: 2027-02-30, action: Skip}]"), "not a date of the calendar", id="no day"
+        ),
+        pytest.param(with_spec("  exceptions: [{date: 0001-01-01, action: Skip}]"), "does not match", id="no year"),
+        pytest.param(VOLGA.replace("minReplicas: 8", "minReplicas: 1"), "can't lower it", id="below the baseline"),
+        pytest.param(VOLGA.replace("toDay: 26", "toDay: 26, startTime: '24:00'"), "of the next day", id="24:00"),
+        pytest.param(VOLGA.replace("Europe/Samara", "Europe/Moscow"), "is there twice", id="a zone twice"),
+        pytest.param(VOLGA.replace("name: night", "name: monthly-billing"), "is there twice", id="a window twice"),
+        pytest.param(
+            VOLGA.replace("toDay: 26", "toDay: 26, peaks: [{from: '18:00', to: '18:00', minReplicas: 9}]"),
+            "are the same time",
+            id="a peak of no time",
+        ),
+        pytest.param(VOLGA.replace("name: volga", "name: Volga_1"), "is not a name", id="a name"),
+        pytest.param(VOLGA.replace("v1alpha1", "v2"), "apiVersion", id="another version"),
+        pytest.param(VOLGA.replace("spec:", "extra: 1\nspec:"), "unknown field extra", id="a field beside the spec"),
+        pytest.param(VOLGA.replace("name: energy", "name: ../x"), "targetRef.name", id="a path for a name"),
+        pytest.param("[" * 5000, "can't be read as YAML", id="brackets without end"),
+        pytest.param("kind: BillingWindow\nspec: &a [*a]", "metadata.name", id="a list in itself"),
+        pytest.param(
+            VOLGA.replace("minReplicas: 8", "minReplicas: " + "9" * 400), "is more than", id="a number without end"
+        ),
+        pytest.param(VOLGA.replace("Europe/Moscow, ", "'Europe/Mos\\0cow', "), "", id="a zero byte"),
+    ],
+)
+@pytest.mark.parametrize("command", ["plan", "lint"])
+def test_what_the_api_server_refuses_is_refused_here_too(tmp_path: Path, command: str, broken: str, words: str) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(broken)
+    answer = prescaler(command, path)
+    assert answer.exit_code == 1
+    assert words in answer.output
+    assert answer.exception is None or isinstance(answer.exception, SystemExit)
+    assert "Traceback" not in answer.output
+    assert "defect" not in answer.output
+
+
+@pytest.mark.parametrize("since", ["9999-01-01", "0001-01-01", "1999-12-31", "2199-01-01"])
+def test_a_start_in_another_age_is_refused_in_a_sentence(volga: Path, since: str) -> None:
+    answer = prescaler("plan", volga, "--from", since, "--months", 240)
+    assert answer.exit_code == 1
+    assert "write a date from 2000 to" in answer.output
+
+
+def test_standard_input_and_lists_are_read_like_files(volga: Path) -> None:
+    runner = CliRunner()
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": [{"kind": "Pod"}, yaml.safe_load(VOLGA)]})
+    command = ["plan", "-", "--from", "2026-12-01", "--months", "1"]
+    of_file = prescaler("plan", volga, *command[2:]).stdout
+    for text in (VOLGA, listed):
+        assert runner.invoke(main, command, input=text).stdout == of_file
+
+
+def test_a_list_of_exceptions_may_stand_in_for_the_clusters(volga: Path, tmp_path: Path) -> None:
+    volga.write_text(with_spec("  exceptionsFrom: {configMap: holidays}"))
+    told = prescaler("plan", volga, "--from", "2026-12-01", "--months", 1, "--format", "json")
+    assert "give them with --exceptions" in told.stderr
+    exceptions = tmp_path / "holidays.yaml"
+    exceptions.write_text("- {date: 2026-12-18, to: 2026-12-19, action: Skip}")
+    with_them = prescaler("plan", volga, "--exceptions", exceptions, "--from", "2026-12-01", "--months", 1)
+    assert (with_them.exit_code, with_them.stderr) == (0, "")
+    assert any(line.startswith("2026-12-17 21:00") for line in with_them.stdout.splitlines())
+    exceptions.write_text("- {date: 2026-12-18, action: Override}")
+    broken = prescaler("plan", volga, "--exceptions", exceptions)
+    assert broken.exit_code == 1
+    assert "minReplicas goes with" in broken.output
+
+
+@pytest.mark.parametrize("command", ["plan", "lint"])
+def test_an_exception_that_changes_nothing_is_an_error(volga: Path, command: str) -> None:
+    volga.write_text(with_spec("  exceptions: [{date: 2027-01-27, action: Extend, until: 2027-01-29}]"))
+    answer = prescaler(command, volga)
+    assert answer.exit_code == 1
+    assert "exception Extend of 2027-01-27 changes nothing" in answer.output
+
+
+def test_lint_says_of_each_file_whether_it_is_right(volga: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text("kind: Pod")
+    answer = prescaler("lint", volga, other)
+    assert (answer.exit_code, answer.stdout.splitlines()) == (
+        1,
+        [f"{volga}: ok", f"{other}: holds no object of kind BillingWindow"],
+    )
+    assert prescaler("lint", volga).exit_code == 0
+
+
+def test_a_plan_that_begins_inside_a_window_says_so(volga: Path) -> None:
+    entries = json.loads(prescaler("plan", volga, "--from", "2026-12-18", "--months", 1, "--format", "json").stdout)
+    assert entries[0] == {
+        "at": "2026-12-17T21:00:00Z",
+        "minReplicas": 8,
+        "phase": "Active",
+        "window": "monthly-billing",
+    }
+    calendar = prescaler("plan", volga, "--from", "2026-12-18", "--months", 1, "--format", "ics").stdout
+    assert "DTSTART:20261214T190000Z" in calendar
+
+
+def test_a_calendar_is_folded_by_octets_and_holds_one_line_for_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "w.yaml"
+    name = "окно; сдачи, показаний " * 2
+    path.write_text(VOLGA.replace("name: monthly-billing", f'name: "{name.strip()}"'), encoding="utf-8")
+    text = prescaler("plan", path, "--from", "2026-12-01", "--months", 1, "--format", "ics").stdout_bytes
+    assert all(len(line) <= 75 for line in text.split(b"\r\n"))
+    unfolded = text.decode().replace("\r\n ", "")
+    assert "SUMMARY:окно\\; сдачи\\, показаний" in unfolded
+    path.write_text(VOLGA.replace("name: night", 'name: "a\\nBEGIN:VEVENT"'))
+    assert prescaler("plan", path, "--format", "ics").exit_code == 1
+
+
+REPORTED = {
+    "kind": "BillingWindow",
+    "metadata": {"name": "volga"},
+    "status": {
+        "readyTime": {"samples": 3, "p50Seconds": 40, "p99Seconds": 71},
+        "history": [
+            {
+                "window": "monthly", "kind": "Window", "plannedStart": "2027-01-14T21:00:00Z",
+                "plannedEnd": "2027-01-26T21:00:00Z", "minReplicas": 8, "raisedAt": "2027-01-14T20:30:00Z",
+                "readyAt": "2027-01-14T21:01:30Z", "secondsEarly": -90, "actualStart": "2027-01-14T21:00:00Z",
+                "readyAtStart": "6 of 8", "warnedAt": "2027-01-14T20:40:00Z", "warning": "2 pods can't be scheduled",
+            }
+        ],
+    },
+}  # fmt: skip
+
+
+def test_a_report_says_what_became_of_each_window(tmp_path: Path) -> None:
+    path = tmp_path / "bw.yaml"
+    path.write_text(yaml.safe_dump({"kind": "List", "items": [REPORTED, {**REPORTED, "status": None}]}))
+    lines = prescaler("report", path).stdout.splitlines()
+    assert lines[0] == "volga"
+    assert lines[2].split("  ")[1:3] == ["monthly", "2027-01-14 21:00"]
+    assert "6 of 8" in lines[2]
+    assert "-0:01:30" in lines[2]
+    assert "01-14 20:40:00 2 pods can't be scheduled" in lines[2]
+    assert "99 of 100 within 71 s (3 measured)" in lines[3]
+    assert lines[5] == "  no window has been seen yet"
