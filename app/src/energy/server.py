@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -16,7 +17,7 @@ from typing import Any
 
 import uvicorn
 
-from energy.http.connection import limited_protocol
+from energy.http.connection import Connection, ConnectionLimits
 from energy.settings import Settings
 
 BACKLOG = 4096
@@ -60,10 +61,11 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, app: Callable[..., Any], settings: Settings, begin_draining: Callable[[], None]) -> None:
+        limits = ConnectionLimits(settings.header_bytes_max, settings.body_timeout_s, settings.connections_max)
         super().__init__(
             uvicorn.Config(
                 app=app,
-                http=limited_protocol(settings.header_bytes_max, settings.body_timeout_s),
+                http=functools.partial(Connection, limits),  # type: ignore[arg-type]  # it is only called
                 ws="none",
                 loop="none",
                 lifespan="on",

@@ -11,18 +11,23 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
-from fastapi import FastAPI
+from starlette.routing import Route, Router
 
 from energy import metrics
 from energy.domain.checks import CheckPolicy
 from energy.domain.window import SubmissionWindow
-from energy.http.app import Application, framework
+from energy.http.app import Application
 from energy.http.auth import Authenticator
-from energy.http.batch import Batch, BatchLimits, Busy
+from energy.http.batch import Batch, BatchLimits
+from energy.http.billing import Billing
 from energy.http.binding import Bindings
-from energy.http.endpoint import Endpoint
-from energy.http.readings import Intake, IntakeLimits
-from energy.http.reads import ReadingSide
+from energy.http.corrections import Corrections
+from energy.http.documentation import Documentation
+from energy.http.history import History
+from energy.http.openapi import Limits, document
+from energy.http.probes import Probes
+from energy.http.queries import Access
+from energy.http.readings import Readings
 from energy.ingest.committer import Committer
 from energy.ingest.queue import IngestQueue, QueueLimits
 from energy.settings import AuthMode, Settings, WriteStrategy
@@ -32,7 +37,7 @@ from energy.store.postgres.database import Database, PoolLimits, UnsafeDatabase
 from energy.store.postgres.keys import PostgresKeys
 from energy.store.postgres.reader import PostgresReader, SchemaWatch
 from energy.store.postgres.writer import PostgresWriter
-from energy.wire.bodies import ReadingIn, ValueIn, decode_reading, decode_value, decoder
+from energy.wire.bodies import ReadingIn, ValueIn, decoder
 
 log = logging.getLogger(__name__)
 
@@ -163,31 +168,52 @@ class Service:
             keys, clock, settings.key_cache_ttl_s, settings.rate_per_s, settings.rate_burst, settings.retry_after_s
         )
         bindings = Bindings(self._reader, clock, settings.key_cache_ttl_s, settings.retry_after_s)
-        limits = IntakeLimits(settings.body_bytes_max, settings.retry_after_s)
-
-        value, reading = decode_value(decoder(ValueIn)), decode_reading(decoder(ReadingIn))
-
-        endpoints: list[Endpoint] = [
-            Intake("/v1/values", value, self.queue, authenticator, bindings, limits, utc_now, json_only=False),
-            Intake("/v2/values", value, self.ordered_queue, authenticator, bindings, limits, utc_now, json_only=False),
-            Intake("/v1/readings", reading, self.queue, authenticator, bindings, limits, utc_now, json_only=True),
-            Batch(
-                "/v1/readings/batch", committer, self._committer(atomic=True), authenticator, bindings,
-                IntakeLimits(settings.batch_body_bytes_max, settings.retry_after_s),
-                BatchLimits(settings.batch_items_max, settings.batch_requests_max, settings.request_timeout_s),
-                utc_now, clock, lambda: self.queue.refusal() == "draining", Busy(asyncio.Semaphore(settings.bulk_lanes)),
+        access = Access(authenticator, bindings)
+        window, zone = self._policy.window, settings.time_zone
+        value, ordered, reading = (
+            Readings(decoder(shape), queue, authenticator, bindings, settings.body_bytes_max, utc_now, json_only)
+            for shape, queue, json_only in (
+                (ValueIn, self.queue, False),
+                (ValueIn, self.ordered_queue, False),
+                (ReadingIn, self.queue, True),
+            )
+        )
+        batch = Batch(
+            committer, self._committer(atomic=True), authenticator, bindings,
+            BatchLimits(
+                settings.batch_body_bytes_max, settings.batch_items_max, settings.batch_requests_max, settings.bulk_lanes,
+                settings.request_timeout_s,
             ),
-        ]  # fmt: skip
-        reads = ReadingSide(
-            self._reader, self.queue, authenticator, bindings, self._policy.window, settings.time_zone, utc_now,
-            settings.history_items_max, settings.body_bytes_max, settings.retry_after_s,
+            utc_now, clock, lambda: self.queue.refusal() == "draining",
         )  # fmt: skip
-        rest = framework(reads, self.complaint)
-        rest.router.lifespan_context = self._lifespan
-        return Application({endpoint.route: endpoint for endpoint in endpoints}, rest)
+        corrections = Corrections(self._reader, self.queue, access, window, zone, utc_now, settings.body_bytes_max)
+        history = History(self._reader, access, settings.history_items_max)
+        billing = Billing(self._reader, access, window, zone, utc_now)
+        probes = Probes(self.complaint)
+        told = Limits(
+            settings.body_bytes_max, settings.batch_body_bytes_max, settings.batch_items_max, settings.history_items_max
+        )
+        self.document = document(told)
+        routes = [
+            Route("/v1/values", value, methods=["POST"]),
+            Route("/v2/values", ordered, methods=["POST"]),
+            Route("/v1/readings", reading, methods=["POST"]),
+            Route("/v1/readings/batch", batch, methods=["POST"]),
+            Route("/v1/readings/{device_id}/{reading_id}/correction", corrections.correct, methods=["POST"]),
+            Route("/v1/devices/{device_id}/readings", history.of_device),
+            Route("/v1/accounts/{account_no:path}/readings", history.of_account),
+            Route("/v1/window", billing.window_now),
+            Route("/v1/progress", billing.progress),
+            Route("/v1/export", billing.export),
+            Route("/livez", probes.livez),
+            Route("/readyz", probes.readyz),
+            Route("/metrics", probes.metrics),
+            *Documentation(self.document).routes(),
+        ]
+        return Application(routes, self._lifespan, settings.retry_after_s)
 
     @contextlib.asynccontextmanager
-    async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
+    async def _lifespan(self, _router: Router) -> AsyncIterator[None]:
         await self.start()
         yield
         await self.stop()

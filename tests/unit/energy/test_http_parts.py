@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 from energy.domain.reading import VALUE_MAX, Stored, Undecided
 from energy.http.auth import RateLimit, key_from_token, new_key
 from energy.http.body import unpack
+from energy.http.responses import jittered
 from energy.wire.answers import least_certain, plain
-from energy.wire.bodies import value_text
+from energy.wire.bodies import decimal_text
 from energy.wire.cursors import cursor_after, place_of
-from energy.wire.problems import KINDS, Problem, busy
+from energy.wire.problems import KINDS, Problem
 from unit.energy.fakes import PERIOD
 
 LIMIT = 1000
@@ -64,33 +66,33 @@ def test_no_other_text_is_a_cursor(text: str) -> None:
 
 @given(st.binary(max_size=LIMIT))
 def test_what_was_zipped_comes_out(body: bytes) -> None:
-    assert unpack(gzip.compress(body), b"gzip", LIMIT) == body
-    assert unpack(body, None, LIMIT) == body
+    assert asyncio.run(unpack(gzip.compress(body), b"gzip", LIMIT)) == body
+    assert asyncio.run(unpack(body, None, LIMIT)) == body
 
 
 def test_a_bomb_is_stopped_at_the_limit() -> None:
     bomb = gzip.compress(b"0" * 50_000_000)
     with pytest.raises(Problem) as refused:
-        unpack(bomb, b"gzip", LIMIT)
+        asyncio.run(unpack(bomb, b"gzip", LIMIT))
     assert refused.value.status == 413
 
 
 @given(st.binary(max_size=LIMIT))
 def test_no_other_bytes_are_gzip(body: bytes) -> None:
     with pytest.raises(Problem) as refused:
-        unpack(body, b"gzip", LIMIT)
+        asyncio.run(unpack(body, b"gzip", LIMIT))
     assert refused.value.status == 400
 
 
 @given(st.decimals(0, VALUE_MAX, places=3))
 def test_every_value_in_range_is_kept_to_the_wh(value: Decimal) -> None:
-    assert Decimal(value_text(f"{value:f}")) == value
+    assert Decimal(decimal_text(f"{value:f}")) == value
 
 
 @given(st.one_of(st.floats(allow_nan=False), st.integers(), st.text(max_size=40)))
 def test_any_other_value_is_refused_and_never_changed(value: float | str) -> None:
     try:
-        text = value_text(value)
+        text = decimal_text(value)
     except Problem as problem:
         assert problem.status == 422  # noqa: PT017 - either is right, for different values
         return
@@ -113,7 +115,7 @@ def test_the_secret_is_not_in_what_is_stored_and_no_two_are_alike() -> None:
 
 
 def test_clients_that_are_refused_together_do_not_come_back_together() -> None:
-    waits = [int(busy("overloaded", "", 3).headers[0][1]) for _ in range(200)]
+    waits = [jittered(3) for _ in range(200)]
     assert set(waits) == {1, 2, 3, 4, 5}
 
 

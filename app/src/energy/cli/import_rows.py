@@ -10,16 +10,15 @@ from typing import Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-import msgspec
-
 from energy.cli.table import BadFile, Line, Table, check_header, moment_of
 from energy.domain.identity import reading_id_of
 from energy.domain.reading import Committed, Outcome, Reading
 from energy.ingest.committer import Committer
 from energy.store.postgres.meters import MeterRow, PostgresMeters
 from energy.wire.answers import problem_of
-from energy.wire.bodies import ReadingIn, reading_of
+from energy.wire.bodies import ReadingIn
 from energy.wire.problems import Problem
+from energy.wire.tables import body_of
 
 _DEADLINE_S = 120.0
 
@@ -201,7 +200,7 @@ class ReadingImporter:
 
 def _count(done: Imported, line: Line, reading: Reading, outcome: Outcome) -> None:
     if not isinstance(outcome, Committed):
-        done.refused.append((line, problem_of(reading, outcome, 1).detail))
+        done.refused.append((line, problem_of(reading, outcome).detail))
     elif outcome.replayed:
         done.repeated += 1
     else:
@@ -209,18 +208,13 @@ def _count(done: Imported, line: Line, reading: Reading, outcome: Outcome) -> No
 
 
 def _reading(table: Table, given: dict[str, str], times: Times, now: datetime) -> Reading:
-    present: dict[str, object] = {name: text for name, text in given.items() if text}
-    present.setdefault("source", "import")
-    if present.get("confirm") in ("true", "false"):
-        present["confirm"] = present["confirm"] == "true"
-    if given["value"]:
-        present["value"] = table.number(given["value"])
     read_at = moment_of("read_at", given["read_at"], times.zone) if given.get("read_at") else times.read_at
     if read_at is not None:
-        present["read_at"] = read_at
-    elif "reading_id" not in present:
+        given["read_at"] = read_at.isoformat()
+    elif not given.get("reading_id"):
         raise ValueError("read_at and reading_id are both empty; give one of them, or --read-at for all such lines")
-    body = msgspec.convert(present, ReadingIn)
+    given["value"] = table.number(given["value"])
+    body = body_of(given, source="import")
     if body.reading_id is None and read_at is not None:
         body.reading_id = reading_id_of(body.device_id, f"{body.register} {read_at.astimezone(UTC).isoformat()}")
-    return reading_of(body, None, now)
+    return body.reading(None, now)

@@ -33,6 +33,7 @@ from energy.store.postgres.database import Database
 from energy.store.postgres.meters import PostgresMeters
 from energy.store.postgres.reader import PostgresReader
 from energy.store.postgres.writer import PostgresWriter
+from energy.wire.tables import HEADER_OUT, csv_lines
 
 _LINES_AT_A_TIME = 5_000
 _TIMEOUT_S = 120.0
@@ -233,13 +234,11 @@ def export(
 
 
 async def _export(settings: Settings, dsn: str, month: date, file: Path) -> int:
-    from energy.http.reads import EXPORT_COLUMNS, csv_lines  # noqa: PLC0415 - the API's own format, only needed here
-
     database = database_of(settings, dsn)
     rows = 0
     try:
         with _written(file) as sink, _progress("exporting", None) as show:
-            sink.write(",".join(EXPORT_COLUMNS) + "\r\n")
+            sink.write(HEADER_OUT)
             async for page in PostgresReader(database, None, 0, _TIMEOUT_S).export(month):
                 sink.write(csv_lines(page))
                 rows += len(page)

@@ -1,56 +1,102 @@
-"""The whole API as one ASGI application: hand-written endpoints first, FastAPI for the rest.
+"""The whole API as one ASGI application: gives each request its id, finds its endpoint, and answers whatever goes wrong.
 
-One error mapping for both: whatever is refused, wherever, is a problem document.
+One mapping of errors for all endpoints: whatever is refused, wherever, is a problem document. Single readings and batches
+are found in a dictionary, everything else by Starlette's router.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Sequence
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Route, Router
+from starlette.types import Lifespan
 
-from energy import __version__, metrics
-from energy.http.endpoint import Endpoint
-from energy.http.openapi import document_hand_written
-from energy.http.reads import ReadingSide
-from energy.http.responses import Headers, Message, Receive, Scope, Send, respond_problem
+from energy.http.body import ClientGone
+from energy.http.responses import Headers, Receive, Reply, Scope, Send, refuse
 from energy.logs import request_id
-from energy.wire.problems import CONTENT_TYPE, Problem
+from energy.store.ports import StoreError
+from energy.wire.problems import Problem
+
+log = logging.getLogger(__name__)
 
 _REQUEST_ID_MAX = 64
 _PREFIX = os.urandom(4).hex()
 _numbers = itertools.count(1)
-
-Complaint = Callable[[], Awaitable[str | None]]
+_ONCE = (b"host", b"authorization", b"idempotency-key", b"content-type", b"content-encoding", b"x-request-id")
+_BY_STATUS = {
+    404: ("not_found", "See /docs for what there is."),
+    405: ("method_not_allowed", "The address exists, the method does not."),
+}
 
 
 class Application:
-    """Dispatches by path; a request for a hand-written endpoint never enters the framework."""
+    """Dispatches by path. Routes without parameters never enter the router."""
 
-    def __init__(self, endpoints: Mapping[str, Endpoint], rest: FastAPI) -> None:
-        self._endpoints = endpoints
-        self._rest = rest
+    def __init__(self, routes: Sequence[BaseRoute], lifespan: Lifespan[Router], retry_after_s: int) -> None:
+        self.routes = routes
+        fixed = [route for route in routes if isinstance(route, Route) and not route.param_convertors]
+        self._direct = {(route.path, method): route for route in fixed for method in route.methods or ()}
+        self._router = Router(routes, redirect_slashes=False, lifespan=lifespan)
+        self._retry_after_s = retry_after_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, or runs the lifespan."""
         if scope["type"] != "http":
-            await self._rest(scope, receive, send)
+            await self._router(scope, receive, send)
             return
         headers: Headers = dict(scope["headers"])
         scope["header_map"] = headers
         request_id.set(_id_of(headers))
-        endpoint = self._endpoints.get(scope["path"])
-        if endpoint is None:
-            await self._rest(scope, receive, _counting(scope, send))
-        elif scope["method"] == "POST":
-            await endpoint(scope, receive, send)
-        else:
-            only_post = Problem("method_not_allowed", f"{scope['path']} takes POST.", [(b"allow", b"POST")])
-            await respond_problem(send, endpoint.route, only_post)
+        reply = Reply(scope, send)
+        try:
+            _refuse_bad_head(scope, headers)
+            route = self._direct.get((scope["path"], scope["method"]))
+            if route is not None:
+                scope["route"] = route
+                await route.app(scope, receive, reply)
+            else:
+                scope["app"] = self  # Starlette then raises what it doesn't find
+                await self._router(scope, receive, reply)
+        except ClientGone:
+            log.debug("a client hung up before its request was complete")
+        except Exception as error:
+            if reply.started:
+                raise  # the server cuts the connection, so that the client sees that the answer is not whole
+            await refuse(reply, problem_for(error), self._retry_after_s)
+
+
+def _refuse_bad_head(scope: Scope, headers: Headers) -> None:
+    """Raises `Problem` for what cannot be answered by any endpoint: which of two keys counts must not be left open."""
+    if "refusal" in scope:
+        raise scope["refusal"]
+    if b"host" not in headers and scope["http_version"] == "1.1":
+        raise Problem("bad_http", "A request of HTTP/1.1 has a Host header.")
+    if len(headers) != len(scope["headers"]):
+        names = [name for name, _ in scope["headers"]]
+        repeated = next((name for name in _ONCE if names.count(name) > 1), None)
+        if repeated is not None:
+            raise Problem("bad_header", f"{repeated.decode()} occurs more than once.")
+
+
+def problem_for(error: Exception) -> Problem:
+    """What a client is told about an error; a defect of ours is logged."""
+    match error:
+        case Problem():
+            return error
+        case StoreError():
+            return Problem("database_unavailable", "The database cannot be asked now; nothing was stored.")
+        case HTTPException():
+            code, detail = _BY_STATUS.get(error.status_code, ("malformed", str(error.detail)))
+            return Problem(
+                code, detail, [(name.encode(), value.encode()) for name, value in (error.headers or {}).items()]
+            )
+        case _:
+            log.error("a request failed", exc_info=error)
+            return Problem("internal", "It may not be stored. Send it again with its id.")
 
 
 def _id_of(headers: Headers) -> str:
@@ -58,77 +104,3 @@ def _id_of(headers: Headers) -> str:
     if given and len(given) <= _REQUEST_ID_MAX and given.isascii() and given.isprintable():
         return given
     return f"{_PREFIX}-{next(_numbers):x}"
-
-
-def _counting(scope: Scope, send: Send) -> Send:
-    async def counted(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            route = getattr(scope.get("route"), "path", "other")
-            metrics.REQUESTS.labels(route, str(message["status"])).inc()
-            message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.get().encode())]
-        await send(message)
-
-    return counted
-
-
-def framework(reads: ReadingSide, complaint: Complaint) -> FastAPI:
-    """Everything that is not on the hot path. `complaint` says why the service is not ready, or nothing."""
-    app = FastAPI(
-        title="Energy",
-        version=__version__,
-        summary="Takes electricity meter readings: acknowledged means committed.",
-        redirect_slashes=False,
-        redoc_url=None,
-    )
-    app.include_router(reads.router())
-    _add_probes(app, complaint)
-    _add_problem_handlers(app)
-    document_hand_written(app)
-    return app
-
-
-def _add_probes(app: FastAPI, complaint: Complaint) -> None:
-    @app.get("/livez", include_in_schema=False)
-    async def livez() -> dict[str, str]:
-        """Alive: the event loop turns. Never asks the database: restarting a pod mends no database."""
-        return {"status": "alive", "version": __version__}
-
-    @app.get("/readyz", include_in_schema=False)
-    async def readyz() -> dict[str, str]:
-        why = await complaint()
-        if why is not None:
-            raise Problem("not_ready", why)
-        return {"status": "ready"}
-
-    @app.get("/metrics", include_in_schema=False)
-    async def prometheus() -> Response:
-        return Response(metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-def _add_problem_handlers(app: FastAPI) -> None:
-    def response(problem: Problem) -> Response:
-        headers = {name.decode(): value.decode() for name, value in problem.headers}
-        return Response(problem.body(), problem.status, headers, CONTENT_TYPE.decode())
-
-    @app.exception_handler(Problem)
-    async def on_problem(_request: Request, problem: Problem) -> Response:
-        return response(problem)
-
-    @app.exception_handler(RequestValidationError)
-    async def on_invalid(_request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:])
-        return response(Problem("invalid", f"`{where}`: {first['msg']}."))
-
-    @app.exception_handler(HTTPException)
-    async def on_http(_request: Request, error: HTTPException) -> Response:
-        headers = [(name.encode(), value.encode()) for name, value in (error.headers or {}).items()]
-        if error.status_code == 405:  # noqa: PLR2004 - the status itself
-            return response(Problem("method_not_allowed", "The address exists, the method does not.", headers))
-        if error.status_code == 404:  # noqa: PLR2004 - the status itself
-            return response(Problem("not_found", "See /docs for what there is.", headers))
-        return response(Problem("malformed", str(error.detail), headers))
-
-    @app.exception_handler(Exception)
-    async def on_defect(_request: Request, _error: Exception) -> Response:
-        return response(Problem("internal", "The request was not completed. Its id is in the X-Request-Id header."))

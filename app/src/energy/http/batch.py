@@ -1,14 +1,14 @@
-"""Many readings a request: every item gets its own result, or with `?atomic=true` all are stored or none.
+"""Many readings per request: every item gets its own result, or with `?atomic=true` all are stored or none.
 
 Goes to the committer directly, not through the queue: a batch is one already. How many are worked on at once is
-bounded, so that head-end systems cannot take the database away from single readings.
+bounded, in all and for one key, so that head-end systems take neither the database nor the memory from the others.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -19,163 +19,166 @@ from energy.domain.reading import Committed, Outcome, Reading, Undecided
 from energy.http.auth import Authenticator, Credential
 from energy.http.binding import Bindings
 from energy.http.body import read_body, unpack
-from energy.http.endpoint import Endpoint
-from energy.http.readings import IntakeLimits, shed
+from energy.http.readings import shed
 from energy.http.responses import Receive, Scope, Send, respond
+from energy.http.shares import Busy, Shares
 from energy.ingest.committer import Committer
 from energy.store.ports import NotAll
-from energy.wire.answers import least_certain, problem_of
-from energy.wire.batches import Item, items_of
-from energy.wire.bodies import ReadingIn, reading_of
+from energy.wire.answers import BatchResult, ItemResult, least_certain, problem_of
+from energy.wire.batches import slices_of
+from energy.wire.bodies import ReadingIn
 from energy.wire.problems import Problem
 
-_ITEMS_AT_A_TIME = 500
-"""Items handled between two looks at the other requests: a batch of 10 000 must not hold the event loop for 50 ms."""
 _REASONS_MAX = 100
+_ITEMS_AT_A_TIME = 500
+"""Items handled between two looks at the other requests: a batch must not hold the event loop for milliseconds."""
 
-
-class ItemResult(msgspec.Struct, omit_defaults=True):
-    """What became of one item; `status` as if it had been sent alone."""
-
-    index: int
-    status: int
-    reading_id: UUID | None = None
-    flags: tuple[str, ...] = ()
-    code: str = ""
-    detail: str = ""
-
-
-class BatchResult(msgspec.Struct):
-    """What became of the batch: how many of each, and each one."""
-
-    stored: int
-    replayed: int
-    refused: int
-    undecided: int
-    items: list[ItemResult]
+Items = list[Reading | Problem]
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """Bounds beyond those of a single reading."""
+    """Bounds of one batch, and of all at once."""
 
+    body_bytes_max: int
     items_max: int
     requests_max: int
+    lanes: int
     deadline_s: float
 
 
-@dataclass(slots=True)
-class Busy:
-    """How many batch requests are inside, from their first byte on, and the lanes they write in."""
-
-    lanes: asyncio.Semaphore
-    requests: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Batch(Endpoint):
+class Batch:
     """`POST /v1/readings/batch`."""
 
-    committer: Committer
-    atomic_committer: Committer
-    authenticator: Authenticator
-    bindings: Bindings
-    limits: IntakeLimits
-    batch_limits: BatchLimits
-    now: Callable[[], datetime]
-    clock: Callable[[], float]
-    draining: Callable[[], bool]
-    busy: Busy = field(default_factory=lambda: Busy(asyncio.Semaphore(2)))
+    def __init__(
+        self,
+        committer: Committer,
+        atomic_committer: Committer,
+        authenticator: Authenticator,
+        bindings: Bindings,
+        limits: BatchLimits,
+        now: Callable[[], datetime],
+        clock: Callable[[], float],
+        draining: Callable[[], bool],
+    ) -> None:
+        self._committer = committer
+        self._atomic_committer = atomic_committer
+        self._authenticator = authenticator
+        self._bindings = bindings
+        self._limits = limits
+        self._now = now
+        self._clock = clock
+        self._draining = draining
+        self._bytes = Shares(2 * limits.requests_max * limits.body_bytes_max)
+        self._requests = Shares(limits.requests_max)
+        self._lanes = asyncio.Semaphore(limits.lanes)
 
-    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one batch: 200 with a result for each item."""
-        if self.draining() or self.busy.requests >= self.batch_limits.requests_max:
-            raise shed("draining" if self.draining() else "batches_busy", self.limits.retry_after_s)
-        self.busy.requests += 1
-        try:
-            result = await self._settle(scope, receive)
-        finally:
-            self.busy.requests -= 1
-        await respond(send, self.route, 200, msgspec.json.encode(result))
-
-    async def _settle(self, scope: Scope, receive: Receive) -> BatchResult:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one batch: 200 with a result for each item. Raises `Problem`."""
+        if self._draining():
+            raise shed("draining")
         headers: Mapping[bytes, bytes] = scope["header_map"]
         atomic = _is_atomic(scope["query_string"])
-        credential = await self.authenticator.credential(headers.get(b"authorization"), "ingest")
-        raw = await read_body(receive, headers, self.limits.body_bytes_max)
-        body = unpack(raw, headers.get(b"content-encoding"), self.limits.body_bytes_max)
-        items = items_of(body, headers.get(b"content-type"), self.batch_limits.items_max)
-        readings = await self._readings(items, credential)
-        if atomic:
-            outcomes = await self._commit_all(readings)
-        else:
-            outcomes = await self._commit(self.committer, [item for item in readings if isinstance(item, Reading)])
-        return self._result(readings, outcomes)
+        credential = await self._authenticator.credential(headers.get(b"authorization"), "ingest")
+        try:
+            # A slow client holds no more than the bytes that it has sent; a batch counts once it is here.
+            with self._bytes.of(credential.key_id) as take_bytes, self._requests.of(credential.key_id) as take_requests:
+                raw = await read_body(scope, receive, self._limits.body_bytes_max, take_bytes)
+                take_requests(1)
+                result = await self._stored(raw, headers, credential, atomic=atomic)
+        except Busy:
+            raise shed("batches_busy") from None
+        await respond(send, 200, msgspec.json.encode(result))
 
-    async def _readings(self, items: Sequence[Item], credential: Credential) -> list[Reading | Problem]:
+    async def _stored(
+        self, raw: bytes, headers: Mapping[bytes, bytes], credential: Credential, *, atomic: bool
+    ) -> BatchResult:
+        body = await unpack(raw, headers.get(b"content-encoding"), self._limits.body_bytes_max)
+        items = await self._items(body, headers.get(b"content-type"), credential)
+        readings = [item for item in items if isinstance(item, Reading)]
+        if not atomic:
+            return await _result(items, await self._commit(self._committer, readings))
+        bad = [_refused(index, item) for index, item in enumerate(items) if isinstance(item, Problem)]
+        if bad:
+            raise _nothing_stored(bad)
+        try:
+            return await _result(items, await self._commit(self._atomic_committer, readings))
+        except NotAll as error:
+            pairs = enumerate(zip(readings, error.outcomes, strict=True))
+            raise _nothing_stored(
+                [
+                    _refused(n, problem_of(reading, outcome))
+                    for n, (reading, outcome) in pairs
+                    if not isinstance(outcome, Committed)
+                ]
+            ) from None
+
+    async def _items(self, body: bytes, content_type: bytes | None, credential: Credential) -> Items:
+        found: Items = []
+        now = self._now()
         bound = credential.device_id is not None or credential.account_no is not None
-        found: list[Reading | Problem] = []
-        now = self.now()
-        for start in range(0, len(items), _ITEMS_AT_A_TIME):
-            for item in items[start : start + _ITEMS_AT_A_TIME]:
-                try:
-                    if isinstance(item, ReadingIn):
-                        if bound:
-                            await self.bindings.check(credential, item.device_id)
-                        found.append(reading_of(item, None, now))
-                    else:
-                        found.append(item)
-                except Problem as problem:
-                    found.append(problem)
+        for slice_ in slices_of(body, content_type, self._limits.items_max, _ITEMS_AT_A_TIME):
+            devices = {item.device_id for item in slice_ if isinstance(item, ReadingIn)} if bound else ()
+            foreign = await self._bindings.refusals(credential, devices) if devices else {}
+            found += [_reading_of(item, foreign, now) for item in slice_]
             await asyncio.sleep(0)
+        if not found:
+            raise Problem("invalid", "The batch is empty.")
         return found
 
     async def _commit(self, committer: Committer, readings: Sequence[Reading]) -> list[Outcome]:
         if not readings:
             return []
-        deadline = self.clock() + self.batch_limits.deadline_s
-        async with self.busy.lanes:
+        deadline = self._clock() + self._limits.deadline_s
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._lanes.acquire()
+        except TimeoutError:
+            return [Undecided(maybe_stored=False)] * len(readings)
+        try:
             metrics.BATCH_ROWS.observe(len(readings))
             return await committer.commit(readings, deadline)
+        finally:
+            self._lanes.release()
 
-    async def _commit_all(self, readings: Sequence[Reading | Problem]) -> list[Outcome]:
-        bad = [(index, item) for index, item in enumerate(readings) if isinstance(item, Problem)]
-        if bad:
-            raise _nothing_stored([_refused(index, problem) for index, problem in bad])
-        good = [item for item in readings if isinstance(item, Reading)]
-        try:
-            return await self._commit(self.atomic_committer, good)
-        except NotAll as error:
-            results = [
-                _refused(index, problem_of(good[index], outcome, self.limits.retry_after_s))
-                for index, outcome in enumerate(error.outcomes)
-                if not isinstance(outcome, Committed)
-            ]
-            raise _nothing_stored(results) from None
 
-    def _result(self, readings: Sequence[Reading | Problem], outcomes: Sequence[Outcome]) -> BatchResult:
-        result = BatchResult(0, 0, 0, 0, [])
-        left = iter(outcomes)
-        for index, reading in enumerate(readings):
-            if isinstance(reading, Problem):
-                result.refused += 1
-                result.items.append(_refused(index, reading))
-                continue
-            outcome = next(left)
-            if isinstance(outcome, Committed):
-                status = 200 if outcome.replayed else 201
-                result.replayed += outcome.replayed
-                result.stored += not outcome.replayed
-                result.items.append(ItemResult(index, status, reading.reading_id, outcome.flags))
-                continue
-            undecided = isinstance(outcome, Undecided)
-            result.undecided += undecided
-            result.refused += not undecided
-            result.items.append(_refused(index, problem_of(reading, outcome, self.limits.retry_after_s)))
-        if result.undecided == len(readings):
-            reading = next(item for item in readings if isinstance(item, Reading))
-            raise problem_of(reading, least_certain(outcomes), self.limits.retry_after_s)
-        return result
+def _reading_of(item: ReadingIn | Problem, foreign: Mapping[UUID, Problem], now: datetime) -> Reading | Problem:
+    if isinstance(item, Problem):
+        return item
+    if item.device_id in foreign:
+        return foreign[item.device_id]
+    try:
+        return item.reading(None, now)
+    except Problem as problem:
+        return problem
+
+
+async def _result(items: Items, outcomes: Sequence[Outcome]) -> BatchResult:
+    """What became of each item. Raises `Problem` when nothing was decided for any of them."""
+    if len(outcomes) == len(items) and all(isinstance(outcome, Undecided) for outcome in outcomes):
+        raise problem_of(next(item for item in items if isinstance(item, Reading)), least_certain(outcomes))
+    result = BatchResult(0, 0, 0, 0, [])
+    left = iter(outcomes)
+    for index, item in enumerate(items):
+        if isinstance(item, Problem):
+            result.refused += 1
+            result.items.append(_refused(index, item))
+        else:
+            result.items.append(_counted(result, index, item, next(left)))
+        if index % _ITEMS_AT_A_TIME == 0:
+            await asyncio.sleep(0)
+    return result
+
+
+def _counted(result: BatchResult, index: int, reading: Reading, outcome: Outcome) -> ItemResult:
+    if isinstance(outcome, Committed):
+        result.replayed += outcome.replayed
+        result.stored += not outcome.replayed
+        return ItemResult(index, 200 if outcome.replayed else 201, reading.reading_id, outcome.flags)
+    undecided = isinstance(outcome, Undecided)
+    result.undecided += undecided
+    result.refused += not undecided
+    return _refused(index, problem_of(reading, outcome))
 
 
 def _refused(index: int, problem: Problem) -> ItemResult:

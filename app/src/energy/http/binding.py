@@ -5,7 +5,7 @@ An account's devices are looked up once per TTL; keys without a binding never co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from uuid import UUID
 
 from cachetools import TTLCache
@@ -31,6 +31,18 @@ class Bindings:
             raise Problem("forbidden", f"The key {credential.key_id} is bound to another device.")
         if credential.account_no is not None and credential.account_no != await self._account_of(device_id):
             raise Problem("forbidden", f"The key {credential.key_id} is bound to another account.")
+
+    async def refusals(self, credential: Credential, device_ids: Collection[UUID]) -> dict[UUID, Problem]:
+        """The devices that the key may not speak for. Raises `Problem` (503) when that cannot be found out for all."""
+        refused: dict[UUID, Problem] = {}
+        for device_id in device_ids:
+            try:
+                await self.check(credential, device_id)
+            except Problem as problem:
+                if problem.code != "forbidden":
+                    raise
+                refused[device_id] = problem
+        return refused
 
     def check_account(self, credential: Credential, account_no: str) -> None:
         """The same for a request about a whole account."""

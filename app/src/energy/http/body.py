@@ -1,73 +1,101 @@
-"""Reads a request's body within its limit of size, and unpacks gzip without being blown up by it."""
+"""Reads a request's body within its limit of size, and unpacks gzip without being blown up by it.
+
+That it arrives in time is ensured by the connection, which refuses slow clients (`connection.py`).
+"""
 
 from __future__ import annotations
 
+import asyncio
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from energy.http.responses import Receive
+from energy.http.responses import Receive, Scope
 from energy.wire.problems import Problem
 
 _GZIP = 16 + zlib.MAX_WBITS
+_PACKED_BYTES, _PLAIN_BYTES = 8_192, 262_144
+"""Most bytes that go into the unpacker, and come out of it, at a time: a few hundred microseconds."""
 
 
 class ClientGone(Exception):
     """The client hung up before its request was complete; there is nobody to answer."""
 
 
-async def read_body(receive: Receive, headers: Mapping[bytes, bytes], bytes_max: int) -> bytes:
+async def read_body(
+    scope: Scope,
+    receive: Receive,
+    bytes_max: int,
+    take: Callable[[int], None] | None = None,
+) -> bytes:
     """The raw body. Raises `Problem` (413, before reading when its length is announced) or `ClientGone`.
 
-    That it arrives in time is seen to by the HTTP protocol, which hangs up on slow clients (`connection.py`).
+    `take` is told of every piece before the next is asked for.
     """
-    announced = headers.get(b"content-length")
-    if announced is not None and int(announced) > bytes_max:  # the HTTP parser has seen to it that it is a number
+    announced = scope["header_map"].get(b"content-length")
+    if announced is not None and int(announced) > bytes_max:  # the parser has made sure that it is a number
         raise _too_large(bytes_max)
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise ClientGone
-    body: bytes = message["body"]
-    if message["more_body"]:
-        return await _read_rest(receive, body, bytes_max)
-    if len(body) > bytes_max:
-        raise _too_large(bytes_max)
-    return body
-
-
-async def _read_rest(receive: Receive, first: bytes, bytes_max: int) -> bytes:
-    parts, size = [first], len(first)
+    parts: list[bytes] = []
+    size = 0
     while True:
-        if size > bytes_max:
-            raise _too_large(bytes_max)
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
-        parts.append(message["body"])
-        size += len(message["body"])
+        if "refusal" in scope:  # by the connection: the rest did not arrive, or is not HTTP
+            raise scope["refusal"]
+        part: bytes = message["body"]
+        size += len(part)
+        if size > bytes_max:
+            raise _too_large(bytes_max)
+        if take is not None:
+            take(len(part))
         if not message["more_body"]:
-            if size > bytes_max:
-                raise _too_large(bytes_max)
-            return b"".join(parts)
+            return b"".join([*parts, part]) if parts else part
+        parts.append(part)
 
 
-def unpack(body: bytes, encoding: bytes | None, bytes_max: int) -> bytes:
-    """The body without its content encoding; a bomb is stopped at `bytes_max`. Raises `Problem`."""
+async def unpack(body: bytes, encoding: bytes | None, bytes_max: int) -> bytes:
+    """The body without its content encoding; a bomb is stopped at `bytes_max`. Raises `Problem`.
+
+    A gzip stream may have several members (RFC 1952). Other requests get their turn between the pieces.
+    """
     if encoding is None or encoding.lower() == b"identity":
         return body
     if encoding.lower() not in (b"gzip", b"x-gzip"):
         raise Problem("unsupported_media_type", "Content-Encoding can be gzip or left out.")
+    plain, packed, at = bytearray(), memoryview(body), 0
+    while True:
+        at = await _unpack_member(packed, at, plain, bytes_max)
+        if at >= len(packed):
+            return bytes(plain)
+
+
+async def _unpack_member(packed: memoryview, at: int, plain: bytearray, bytes_max: int) -> int:
+    """Adds the member that begins at `at` to `plain`; where the next one would begin."""
     unpacker = zlib.decompressobj(_GZIP)
-    try:
-        plain = unpacker.decompress(body, bytes_max + 1)
-    except zlib.error as error:
-        raise Problem("malformed", f"The body is not valid gzip: {error}.") from None
-    if len(plain) > bytes_max:
-        raise _too_large(bytes_max)
-    if not unpacker.eof:
-        raise Problem("malformed", "The gzip stream ends too early.")
-    if unpacker.unused_data:
-        raise Problem("malformed", "There is something behind the end of the gzip stream.")
-    return plain
+    while not unpacker.eof:
+        piece = packed[at : at + _PACKED_BYTES]
+        try:
+            part = unpacker.decompress(piece, _PLAIN_BYTES)
+        except zlib.error as error:
+            raise Problem("malformed", f"The body is not valid gzip: {error}.") from None
+        if not piece and not part and not unpacker.eof:
+            raise Problem("malformed", "The gzip stream ends too early.")
+        at += len(piece) - len(unpacker.unconsumed_tail) - len(unpacker.unused_data)
+        plain += part
+        if len(plain) > bytes_max:
+            raise _too_large(bytes_max)
+        await asyncio.sleep(0)
+    return at
+
+
+def require_json(headers: Mapping[bytes, bytes]) -> None:
+    """Raises `Problem` for a body that says that it is something else."""
+    content_type = headers.get(b"content-type")
+    if content_type is None:
+        return
+    kind = content_type.split(b";", 1)[0].strip().lower()
+    if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
+        raise Problem("unsupported_media_type", "Send `Content-Type: application/json`.")
 
 
 def _too_large(bytes_max: int) -> Problem:

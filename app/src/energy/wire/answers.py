@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 
 from energy.domain.reading import (
     Committed,
@@ -18,15 +20,14 @@ from energy.domain.reading import (
     Doubtful,
     Flag,
     Outcome,
-    Previous,
     Reading,
     Stored,
     Undecided,
     Unstorable,
 )
-from energy.wire.problems import Problem, busy
+from energy.wire.problems import Problem
 
-REPLAYED = (b"idempotent-replayed", b"true")
+Month = Annotated[str, Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="The billing month it counts for.")]
 
 
 class Receipt(msgspec.Struct):
@@ -37,9 +38,101 @@ class Receipt(msgspec.Struct):
     register: str
     value: str
     read_at: datetime
-    period: str
-    status: str
+    period: Month
+    status: Annotated[str, Meta(description="accepted or flagged.")]
     flags: tuple[str, ...]
+
+
+class ReadingOut(msgspec.Struct):
+    """A stored reading."""
+
+    device_id: UUID
+    reading_id: UUID
+    register: str
+    value: str
+    read_at: datetime
+    received_at: datetime
+    period: Month
+    source: str
+    status: Annotated[str, Meta(description="accepted, flagged or superseded.")]
+    flags: tuple[str, ...]
+    supersedes: UUID | None
+
+    @classmethod
+    def of(cls, stored: Stored) -> ReadingOut:
+        """The document of a stored reading."""
+        return cls(
+            stored.device_id, stored.reading_id, stored.register, value_text(stored.value), stored.read_at, stored.received_at,
+            month_text(stored.period), stored.source, stored.status, stored.flags, stored.supersedes,
+        )  # fmt: skip
+
+
+class HistoryPage(msgspec.Struct):
+    """A page of history, newest first."""
+
+    items: list[ReadingOut]
+    next_cursor: str | None
+
+
+class WindowOut(msgspec.Struct):
+    """The submission window that is open, else the next one."""
+
+    open: bool
+    period: Month
+    opens_at: datetime
+    closes_at: datetime
+    time_zone: str
+
+
+class ProgressOut(msgspec.Struct):
+    """How many of the expected meters have sent a reading for the period."""
+
+    period: Month
+    expected: int
+    received: int
+    flagged: int
+    share: float
+
+
+class ItemResult(msgspec.Struct, omit_defaults=True):
+    """What became of one item; `status` as if it had been sent alone."""
+
+    index: int
+    status: int
+    reading_id: UUID | None = None
+    flags: tuple[str, ...] = ()
+    code: str = ""
+    detail: str = ""
+
+
+class BatchResult(msgspec.Struct):
+    """What became of the batch: how many of each, and each one."""
+
+    stored: int
+    replayed: int
+    refused: int
+    undecided: int
+    items: list[ItemResult]
+
+
+class PreviousOut(msgspec.Struct):
+    """The reading that a refused one was compared with."""
+
+    value: str
+    read_at: datetime
+
+
+class ProblemOut(msgspec.Struct, omit_defaults=True):
+    """A refusal (RFC 9457). `previous` and `flags` come with a doubtful reading, `items` with an atomic batch."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    flags: tuple[str, ...] = ()
+    previous: PreviousOut | None = None
+    items: list[ItemResult] = []
 
 
 def receipt_of(reading: Reading, outcome: Committed) -> Receipt:
@@ -50,13 +143,13 @@ def receipt_of(reading: Reading, outcome: Committed) -> Receipt:
         reading.register,
         reading.value,
         reading.read_at,
-        outcome.period.isoformat()[:7],
+        month_text(outcome.period),
         "flagged" if outcome.flags else "accepted",
         outcome.flags,
     )
 
 
-def problem_of(reading: Reading, outcome: Outcome, retry_after_s: int) -> Problem:
+def problem_of(reading: Reading, outcome: Outcome) -> Problem:
     """The refusal for every outcome but `Committed`."""
     match outcome:
         case Doubtful():
@@ -67,14 +160,17 @@ def problem_of(reading: Reading, outcome: Outcome, retry_after_s: int) -> Proble
             return Problem("unstorable", f"The database says: {reason[:200]}. The reading was not stored.")
         case Undecided(maybe_stored=True):
             detail = "The database did not answer in time. Send it again with the same reading_id or Idempotency-Key to settle it."
-            return busy("outcome_unknown", detail, retry_after_s)
+            return Problem("outcome_unknown", detail)
         case _:
-            return busy("database_unavailable", "The reading was not stored. Send it again later.", retry_after_s)
+            return Problem("database_unavailable", "The reading was not stored. Send it again later.")
 
 
 def _doubtful(reading: Reading, outcome: Doubtful) -> Problem:
     flags, previous = outcome.flags, outcome.previous
-    more: dict[str, object] = {"flags": flags, "previous": previous_document(previous)}
+    more: dict[str, object] = {
+        "flags": flags,
+        "previous": PreviousOut(value_text(previous.value), previous.read_at) if previous else None,
+    }
     if previous is not None and Flag.LESS_THAN_PREVIOUS in flags:
         detail = (
             f"{reading.register} was {plain(previous.value)} on {previous.read_at:%Y-%m-%d}; you sent {plain(Decimal(reading.value))}. "
@@ -90,21 +186,31 @@ def _doubtful(reading: Reading, outcome: Doubtful) -> Problem:
 
 def _id_taken(stored: Stored) -> Problem:
     detail = (
-        f"Under this id {stored.register} = {plain(stored.value)} of {stored.read_at.isoformat()} is stored already. "
+        f"Under this id {stored.register} = {plain(stored.value)} of {time_text(stored.read_at)} is stored already. "
         "Use a new id for a new reading; to change a stored one, post a correction."
     )
     return Problem("id_taken", detail)
-
-
-def previous_document(previous: Previous | None) -> dict[str, str] | None:
-    """The reading that was compared with, for people to look at."""
-    return {"value": str(previous.value), "read_at": previous.read_at.isoformat()} if previous else None
 
 
 def plain(value: Decimal) -> str:
     """A value as people write it: no trailing zeros."""
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def value_text(value: Decimal) -> str:
+    """A value as every answer writes it: three decimal places."""
+    return f"{value:.3f}"
+
+
+def time_text(at: datetime) -> str:
+    """An instant as every answer and file writes it: UTC, with a Z."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def month_text(period: date) -> str:
+    """A billing period as every answer, parameter and file writes it."""
+    return f"{period:%Y-%m}"
 
 
 def least_certain(outcomes: Sequence[Outcome]) -> Outcome:

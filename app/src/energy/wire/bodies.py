@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Literal, TypeVar
@@ -39,6 +40,19 @@ class ValueIn(msgspec.Struct):
     device_id: UUID
     value: Annotated[int, Meta(ge=0, le=999_999_999)]
 
+    def reading(self, key: bytes | None, now: datetime) -> Reading:
+        """The domain's reading. `key`: the Idempotency-Key header. Raises `Problem`."""
+        return Reading(
+            device_id=self.device_id,
+            reading_id=identity(self.device_id, None, key),
+            register="T0",
+            value=f"{self.value}.000",
+            read_at=now,
+            received_at=now,
+            source="meter",
+            read_at_given=False,
+        )
+
 
 class ReadingIn(msgspec.Struct, forbid_unknown_fields=True):
     """One reading."""
@@ -50,6 +64,24 @@ class ReadingIn(msgspec.Struct, forbid_unknown_fields=True):
     reading_id: UUID | None = None
     source: Source = "meter"
     confirm: bool = False
+
+    def reading(self, key: bytes | None, now: datetime) -> Reading:
+        """The domain's reading. `key`: the Idempotency-Key header. Raises `Problem`."""
+        read_at = self.read_at
+        if read_at is not None and not EARLIEST <= read_at <= LATEST:
+            raise Problem("invalid", f"`read_at` has to be between {EARLIEST.year} and {LATEST.year}.")
+        return Reading(
+            device_id=self.device_id,
+            reading_id=identity(self.device_id, self.reading_id, key),
+            register=self.register,
+            value=decimal_text(self.value),
+            read_at=read_at.astimezone(UTC) if read_at is not None else now,
+            received_at=now,
+            source=self.source,
+            by_person=self.source in PEOPLE,
+            confirmed=self.confirm,
+            read_at_given=read_at is not None,
+        )
 
 
 class CorrectionIn(msgspec.Struct, forbid_unknown_fields=True):
@@ -88,7 +120,7 @@ def refuse_repeated_keys(raw: bytes) -> None:
     def pairs(members: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(members)
         if len(found) != len(members):
-            repeated = next(name for name, _ in members if [n for n, _ in members].count(name) > 1)
+            repeated = Counter(name for name, _ in members).most_common(1)[0][0]
             raise Problem("malformed", f"The key {repeated[:40]!r} occurs more than once.")
         return found
 
@@ -98,7 +130,7 @@ def refuse_repeated_keys(raw: bytes) -> None:
         raise Problem("malformed", f"The body is not valid JSON: {_sentence(error)}") from None
 
 
-def value_text(value: float | str) -> str:
+def decimal_text(value: float | str) -> str:
     """The value as decimal text in the database's range. Raises `Problem`."""
     if isinstance(value, str) and not _DECIMAL(value):
         raise Problem("invalid", "`value` has to be a decimal number of 0 or more, such as 10432.5.")
@@ -111,69 +143,14 @@ def value_text(value: float | str) -> str:
     return text
 
 
-def reading_of(body: ReadingIn, key: bytes | None, now: datetime) -> Reading:
-    """The domain's reading. `key`: the Idempotency-Key header. Raises `Problem`."""
-    read_at = body.read_at
-    if read_at is not None and not EARLIEST <= read_at <= LATEST:
-        raise Problem("invalid", f"`read_at` has to be between {EARLIEST.year} and {LATEST.year}.")
-    return Reading(
-        device_id=body.device_id,
-        reading_id=identity(body.device_id, body.reading_id, key),
-        register=body.register,
-        value=value_text(body.value),
-        read_at=read_at.astimezone(UTC) if read_at is not None else now,
-        received_at=now,
-        source=body.source,
-        by_person=body.source in PEOPLE,
-        confirmed=body.confirm,
-        read_at_given=read_at is not None,
-    )
-
-
-def reading_of_value(body: ValueIn, key: bytes | None, now: datetime) -> Reading:
-    """The same for the task's body."""
-    return Reading(
-        device_id=body.device_id,
-        reading_id=identity(body.device_id, None, key),
-        register="T0",
-        value=str(body.value),
-        read_at=now,
-        received_at=now,
-        source="meter",
-        read_at_given=False,
-    )
-
-
-def decode_value(decode: Callable[[bytes], ValueIn]) -> Callable[[bytes, bytes | None, datetime], Reading]:
-    """From the bytes of the task's body to a reading."""
-    return lambda body, key, now: reading_of_value(decode(body), key, now)
-
-
-def decode_reading(decode: Callable[[bytes], ReadingIn]) -> Callable[[bytes, bytes | None, datetime], Reading]:
-    """From the bytes of a reading's body to a reading."""
-    return lambda body, key, now: reading_of(decode(body), key, now)
-
-
 def identity(device_id: UUID, reading_id: UUID | None, key: bytes | None) -> UUID:
     """The id that a reading can be repeated under. Raises `Problem` for a key that cannot be used."""
-    if reading_id is not None:
-        return reading_id
     if key is None:
-        return uuid4()
+        return uuid4() if reading_id is None else reading_id
     text = key.decode("latin-1").strip()
-    if not text or len(text) > KEY_BYTES_MAX or not text.isprintable():
-        raise Problem("bad_header", f"Idempotency-Key has to be 1 to {KEY_BYTES_MAX} printable characters.")
-    return reading_id_of(device_id, text)
-
-
-def require_json(headers: Mapping[bytes, bytes]) -> None:
-    """Raises `Problem` for a body that says that it is something else."""
-    content_type = headers.get(b"content-type")
-    if content_type is None:
-        return
-    kind = content_type.split(b";", 1)[0].strip().lower()
-    if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
-        raise Problem("unsupported_media_type", "Send `Content-Type: application/json`.")
+    if not text or len(text) > KEY_BYTES_MAX or not (text.isascii() and text.isprintable()):
+        raise Problem("bad_header", f"Idempotency-Key has to be 1 to {KEY_BYTES_MAX} printable ASCII characters.")
+    return reading_id_of(device_id, text) if reading_id is None else reading_id
 
 
 def _sentence(error: BaseException) -> str:

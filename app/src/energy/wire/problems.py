@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -26,7 +25,7 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "malformed": Kind(400, "The request cannot be read"),
-    "bad_http": Kind(400, "This is not HTTP as it should be"),
+    "bad_http": Kind(400, "The request is not valid HTTP"),
     "bad_header": Kind(400, "A header has a value that cannot be used"),
     "bad_cursor": Kind(400, "The cursor is not one that this service gave out"),
     "unauthenticated": Kind(401, "An API key is needed"),
@@ -50,6 +49,7 @@ KINDS: dict[str, Kind] = {
     "overloaded": Kind(503, "The service takes no more readings at the moment"),
     "database_unavailable": Kind(503, "The database cannot be reached"),
     "outcome_unknown": Kind(503, "Whether the reading was stored is not known"),
+    "connections_busy": Kind(503, "The service has too many open connections"),
     "not_ready": Kind(503, "The service is not ready"),
 }
 
@@ -91,7 +91,6 @@ def _encoded(code: str, detail: str) -> bytes:
     return msgspec.json.encode(Problem(code, detail).document())
 
 
-def busy(code: str, detail: str, retry_after_s: int) -> Problem:
-    """A 503 with a jittered Retry-After: clients that were refused together should not come back together."""
-    wait_s = random.randint(1, 2 * retry_after_s - 1)  # noqa: S311 - jitter, not a secret
-    return Problem(code, detail, [(b"retry-after", str(wait_s).encode())])
+def busy(code: str, detail: str, retry_after_s: int) -> Problem:  # noqa: ARG001 - goes with its last callers
+    """A 503; when to come back is added where it is sent."""
+    return Problem(code, detail)

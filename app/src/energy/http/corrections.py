@@ -1,0 +1,86 @@
+"""`POST /v1/readings/{device_id}/{reading_id}/correction`: a reading that supersedes another one, inside its window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from energy.domain.reading import Committed, Reading, Stored
+from energy.domain.window import SubmissionWindow, window_state
+from energy.http.body import read_body, require_json
+from energy.http.queries import Access, json, path_of
+from energy.http.readings import REPLAYED, shed
+from energy.ingest.queue import IngestQueue, Overloaded
+from energy.store.ports import HistoryStore
+from energy.wire.answers import problem_of, receipt_of
+from energy.wire.bodies import CorrectionIn, decimal_text, decoder, identity
+from energy.wire.problems import Problem
+
+_decode = decoder(CorrectionIn)
+_REPLAYED = {REPLAYED[0].decode(): REPLAYED[1].decode()}
+
+
+class ReadingPath(msgspec.Struct):
+    """The reading that was wrong."""
+
+    device_id: UUID
+    reading_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Corrections:
+    """Takes corrections through the queue that readings take."""
+
+    store: HistoryStore
+    queue: IngestQueue
+    access: Access
+    window: SubmissionWindow
+    time_zone: str
+    now: Callable[[], datetime]
+    body_bytes_max: int
+
+    async def correct(self, request: Request) -> Response:
+        """Stores a reading that supersedes another one."""
+        headers = request.scope["header_map"]
+        path = path_of(request, ReadingPath)
+        await self.access.to_device(request, "ingest", path.device_id)
+        require_json(headers)
+        body = _decode(await read_body(request.scope, request.receive, self.body_bytes_max))
+        wrong = await self.store.find(path.device_id, path.reading_id)
+        if wrong is None:
+            raise Problem("not_found", "There is no such reading of this device.")
+        now = self.now()
+        reading = Reading(
+            path.device_id, identity(path.device_id, body.reading_id, headers.get(b"idempotency-key")), wrong.register,
+            decimal_text(body.value), wrong.read_at, now, "correction", by_person=True, confirmed=body.confirm,
+            supersedes=path.reading_id,
+        )  # fmt: skip
+        if await self.store.find(path.device_id, reading.reading_id) is None:  # a replay settles itself
+            await self._refuse_closed(wrong, now)
+        try:
+            outcome = await self.queue.submit(reading)
+        except Overloaded as overloaded:
+            raise shed(overloaded.reason) from None
+        if not isinstance(outcome, Committed):
+            raise problem_of(reading, outcome)
+        replayed = outcome.replayed
+        return json(receipt_of(reading, outcome), _REPLAYED if replayed else None, 200 if replayed else 201)
+
+    async def _refuse_closed(self, wrong: Stored, now: datetime) -> None:
+        if wrong.status == "superseded":
+            raise Problem("already_superseded", "Correct the reading that superseded it instead.")
+        account = await self.store.account_of(wrong.device_id)
+        zone = ZoneInfo(account[1] if account and account[1] else self.time_zone)
+        state = window_state(now, self.window, zone)
+        if not state.open or wrong.period != state.period:
+            opens = f"{state.opens_at:%Y-%m-%d %H:%M %Z}"
+            raise Problem(
+                "window_closed", f"The reading counts for {wrong.period:%Y-%m}; the window is open from {opens}."
+            )

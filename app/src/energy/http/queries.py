@@ -1,0 +1,70 @@
+"""What the endpoints for people and billing have in common: who may ask, and how parameters and documents are read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import UUID
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from energy.http.auth import Authenticator, Credential
+from energy.http.binding import Bindings
+from energy.wire.problems import Problem
+
+_Shape = TypeVar("_Shape")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Whether a request's key may ask what it asks. Everything here raises `Problem`."""
+
+    authenticator: Authenticator
+    bindings: Bindings
+
+    async def to_device(self, request: Request, scope: str, device_id: UUID) -> Credential:
+        """For a key that may speak for the device."""
+        credential = await self._credential(request, scope)
+        await self.bindings.check(credential, device_id)
+        return credential
+
+    async def to_account(self, request: Request, scope: str, account_no: str) -> Credential:
+        """For a key that may see the whole account."""
+        credential = await self._credential(request, scope)
+        self.bindings.check_account(credential, account_no)
+        return credential
+
+    async def to_everything(self, request: Request, scope: str) -> Credential:
+        """For a key that is bound to nothing."""
+        credential = await self._credential(request, scope)
+        if credential.device_id is not None or credential.account_no is not None:
+            raise Problem("forbidden", "A key that is bound to a device or an account cannot ask for all of them.")
+        return credential
+
+    async def _credential(self, request: Request, scope: str) -> Credential:
+        return await self.authenticator.credential(request.scope["header_map"].get(b"authorization"), scope)
+
+
+def parameters(request: Request, shape: type[_Shape]) -> _Shape:
+    """The parameters of the query string. Raises `Problem`."""
+    return _converted(dict(request.query_params), shape)
+
+
+def path_of(request: Request, shape: type[_Shape]) -> _Shape:
+    """The parameters in the path. Raises `Problem`."""
+    return _converted(request.path_params, shape)
+
+
+def _converted(given: Mapping[str, str], shape: type[_Shape]) -> _Shape:
+    try:
+        return msgspec.convert(given, shape, strict=False)
+    except msgspec.ValidationError as error:
+        raise Problem("invalid", f"{error}.") from None
+
+
+def json(document: object, headers: Mapping[str, str] | None = None, status: int = 200) -> Response:
+    """A JSON answer."""
+    return Response(msgspec.json.encode(document), status, headers, "application/json")
