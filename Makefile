@@ -59,7 +59,7 @@ format: $(VENV)/ready ## Format the code and mend what ruff can mend
 .PHONY: test
 test: lint ## Everything that needs no root, Docker or Go: lint, then the tests (under five minutes)
 	@$(BIN)/pytest -q -rfE --durations=10 -m "not slow" $(WORKERS)
-	@echo "Skipped: the tests that need a Kubernetes; they run with \`make test-cluster\`."
+	@echo "Skipped: the tests that need a Kubernetes; they run with \`make test-cluster\`. Power cuts run where root, FUSE and libfuse3 are."
 
 # Two at a time, a file in one of them: most of a test's time is waiting. One after another (WORKERS=) suits a debugger.
 WORKERS ?= -n2 --dist=loadfile

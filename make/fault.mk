@@ -1,6 +1,7 @@
-# Faults: the rounds of `make test`, and many more of them.
+# Faults: the rounds of `make test`, and many more of them. Figures of the power cuts are added to build/power-cuts.jsonl.
 FAULT_SEEDS ?= 60
+POWER_CUTS ?= 50
 
 .PHONY: test-faults
-test-faults: $(VENV)/ready ## kill -9 of the service and of PostgreSQL under load, FAULT_SEEDS=60 rounds, and every other fault
-	@FAULT_SEEDS=$(FAULT_SEEDS) $(BIN)/pytest -q -m "slow or not slow" --durations=10 tests/fault
+test-faults: $(VENV)/ready ## kill -9 and power cuts under load, FAULT_SEEDS=60 and POWER_CUTS=50 rounds, and every other fault
+	@FAULT_SEEDS=$(FAULT_SEEDS) POWER_CUTS=$(POWER_CUTS) $(BIN)/pytest -q -m "slow or not slow" --durations=10 tests/fault

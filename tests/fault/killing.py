@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import signal
 
@@ -18,11 +19,22 @@ def postmaster_of(postgres: EmbeddedPostgres) -> psutil.Process:
     return psutil.Process(int((postgres.data_dir / "postmaster.pid").read_text().split()[0]))
 
 
+def processes_of(postgres: EmbeddedPostgres) -> list[psutil.Process]:
+    """The postmaster, and after it every backend."""
+    postmaster = postmaster_of(postgres)
+    return [postmaster, *postmaster.children(recursive=True)]
+
+
 def kill_all_of(postgres: EmbeddedPostgres) -> None:
     """The postmaster and every backend at once, as when the machine's memory ran out."""
-    postmaster = postmaster_of(postgres)
-    processes = [postmaster, *postmaster.children(recursive=True)]
-    postmaster.suspend()  # or it would start new children between two kills
+    kill_with_children(processes_of(postgres))
+
+
+def kill_with_children(processes: list[psutil.Process]) -> None:
+    """These, of which the first is the others' parent, and what it has started since."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        processes[0].suspend()  # or it would start new children between two kills
+        processes = [*processes, *processes[0].children(recursive=True)]
     _kill(processes)
 
 

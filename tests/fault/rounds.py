@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, TypeVar
 
 from fault import killing
 from fault.checker import Row, Verdict, judge
@@ -34,8 +35,9 @@ class Machine:
     One history goes with one database: a later round finds what an earlier one has lost, too.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.server = TestServer()
+    def __init__(self, directory: Path, server: TestServer | None = None, **settings: Any) -> None:
+        self.server = TestServer() if server is None else server
+        self._settings = settings
         self._histories = (directory / f"history-{number}.jsonl" for number in itertools.count(1))
         self._running = ExitStack()
         self._service: ServiceProcess | None = None
@@ -54,7 +56,7 @@ class Machine:
     def start_service(self) -> None:
         """Starts the service, which need not find the database yet. The one before is dead."""
         self._service = self._running.enter_context(
-            ServiceProcess(database_url=self.dsn, request_timeout_s=REQUEST_TIMEOUT_S, ready=False)
+            ServiceProcess(database_url=self.dsn, request_timeout_s=REQUEST_TIMEOUT_S, ready=False, **self._settings)
         )
 
     @property
@@ -77,9 +79,12 @@ class Machine:
 
 
 Fault = Callable[[Machine, random.Random], Coroutine[None, None, None]]
+_M = TypeVar("_M", bound=Machine)
 
 
-async def play(machine: Machine, fault: Fault | None, seed: int) -> Verdict:
+async def play(
+    machine: _M, fault: Callable[[_M, random.Random], Coroutine[None, None, None]] | None, seed: int
+) -> Verdict:
     """Plays the round and judges by the history's file and the database, nothing else."""
     chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
     async with client_session() as http:

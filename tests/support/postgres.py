@@ -44,13 +44,13 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
 
 
 class TestServer:
-    """One embedded server in a directory of its own; `options` go to its command line."""
+    """One embedded server in a new directory of its own, in `parent`; `options` go to its command line."""
 
     __test__ = False
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, parent: Path | None = None) -> None:
         # Not pytest's own temporary directory: only its owner may enter that, and the server runs as another user.
-        self.home = Path(tempfile.mkdtemp(prefix="energy-test-pg-"))
+        self.home = Path(tempfile.mkdtemp(prefix="energy-test-pg-", dir=parent))
         self.home.chmod(0o755)
         self.postgres = EmbeddedPostgres(self.home / "data", (*OPTIONS, *options))
         self.postgres.start()
