@@ -52,7 +52,7 @@ lint: $(VENV)/ready ## ruff, mypy (strict) and the directions of the layers
 	@$(BIN)/lint-imports
 
 .PHONY: format
-format: $(VENV)/ready ## Format the code and mend what ruff can mend
+format: $(VENV)/ready ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff check --fix-only --quiet $(SOURCES)
 	@$(BIN)/ruff format --quiet $(SOURCES)
 

@@ -80,7 +80,7 @@ class Claims:
 
 
 def claims(ledger: Ledger) -> Claims:
-    """One verdict a reading: acknowledged if any of its answers said so, otherwise what the last one said."""
+    """One verdict per reading: acknowledged if any of its answers said so, otherwise what the last one said."""
     writes = ledger.writes
     counts = writes["readings"].to_numpy(np.int64)
     first = (writes["space"].to_numpy(np.int64) << NUMBER_BITS) | writes["number"].to_numpy(np.int64)

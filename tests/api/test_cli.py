@@ -24,7 +24,7 @@ def refused_lines(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_refused_meters_are_written_with_a_reason_mended_and_imported(database: str, tmp_path: Path) -> None:
+def test_refused_meters_are_written_with_a_reason_repaired_and_imported(database: str, tmp_path: Path) -> None:
     good = [f"A-{n},Europe/Samara,{uuid4()},5,1,2020-01-01" for n in range(3)]
     bad = {
         "time zone": f"A-7,Europe/Atlantis,{uuid4()},5,1,",
@@ -49,8 +49,8 @@ def test_refused_meters_are_written_with_a_reason_mended_and_imported(database: 
     refused = refused_lines(target)
     assert [line["account_no"] for line in refused] == [line.split(",")[0] for line in bad.values()]
     assert all(line["reason"] for line in refused[:-1])
-    mended = write(target, header + ",reason", *[f"A-7,Europe/Samara,{uuid4()},5,1,2020-01-01,was bad" for _ in bad])
-    again = energy("import", "meters", str(mended), database_url=database)
+    repaired = write(target, header + ",reason", *[f"A-7,Europe/Samara,{uuid4()},5,1,2020-01-01,was bad" for _ in bad])
+    again = energy("import", "meters", str(repaired), database_url=database)
     assert again.returncode == 0, again.stdout + again.stderr
     assert count(database, "meters") == 4 + len(bad)
 
@@ -71,8 +71,8 @@ def test_readings_are_imported_once_and_exported(database: str, tmp_path: Path) 
     )
     assert second.returncode == 1
     assert count(database) == 10
-    mended = write(tmp_path / "mended.csv", "device_id,value,register,read_at,source,confirm", lines[-1] + "true")
-    assert energy("import", "readings", str(mended), database_url=database).returncode == 0
+    repaired = write(tmp_path / "repaired.csv", "device_id,value,register,read_at,source,confirm", lines[-1] + "true")
+    assert energy("import", "readings", str(repaired), database_url=database).returncode == 0
     target = tmp_path / "october.csv"
     run = energy("export", "2026-10", str(target), database_url=database)
     assert (run.returncode, f"11 readings of 2026-10 are in {target}" in run.stdout) == (0, True), run.stdout

@@ -58,7 +58,7 @@ class Wire:
     def cut(self) -> None:
         _ip("link", "set", self._link, "down")
 
-    def mend(self) -> None:
+    def plug_in(self) -> None:
         _ip("link", "set", self._link, "up")
 
 

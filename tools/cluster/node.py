@@ -54,7 +54,7 @@ class Node:
 
     def heal(self) -> None:
         """The cable is back; or the node is, after `kill`."""
-        self._wire.mend()
+        self._wire.plug_in()
         if not any(process.alive() for process in self._processes):
             self.start()
 

@@ -47,7 +47,9 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 lets the system choose.")
-    workers: int = Field(1, ge=1, le=64, description="Processes on bare metal; in Kubernetes one a pod, and more pods.")
+    workers: int = Field(
+        1, ge=1, le=64, description="Processes on bare metal; in Kubernetes one per pod, and more pods."
+    )
     auth: AuthMode = Field(
         AuthMode.KEYS, description="`keys` asks every request for an API key, `off` none (loopback only)."
     )
@@ -87,7 +89,7 @@ class Settings(BaseSettings):
         2.0, gt=0, le=60, description="Wait, of the oldest or expected, at which new readings are answered 503."
     )
     request_timeout_s: float = Field(
-        10.0, gt=0, le=120, description="Within this every reading is committed or told why not."
+        10.0, gt=0, le=120, description="Deadline for committing a reading; after it the client gets 503."
     )
     retry_after_s: int = Field(2, ge=1, le=300, description="Middle of the jittered Retry-After of a 503.")
 

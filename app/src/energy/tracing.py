@@ -1,4 +1,4 @@
-"""OpenTelemetry traces, for who sets an endpoint: a span a request, sent in the background over HTTP.
+"""OpenTelemetry traces, for anyone who configures an endpoint: one span per request, sent in the background over HTTP.
 
 Off by default, and then nothing of it is even imported: a span costs more than a reading.
 """

@@ -57,7 +57,7 @@ def test_what_was_acknowledged_and_is_there_is_sound(claims: ledger.Claims) -> N
     ("rows", "lost", "duplicated", "stored_though_refused", "unacknowledged"),
     [
         pytest.param(ACKNOWLEDGED[1:], 1, 0, 0, 0, id="an acknowledged reading is gone"),
-        pytest.param(ACKNOWLEDGED[:-1], 1, 0, 0, 0, id="one of a batch is gone"),
+        pytest.param(ACKNOWLEDGED[:-1], 1, 0, 0, 0, id="one reading of a batch is gone"),
         pytest.param([*ACKNOWLEDGED, (0, 0)], 0, 1, 0, 0, id="a reading is there twice"),
         pytest.param([*ACKNOWLEDGED, (0, 2)], 0, 0, 1, 0, id="a refused reading is there"),
     ],

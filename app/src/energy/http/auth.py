@@ -29,7 +29,7 @@ _CHALLENGE = [(b"www-authenticate", b'Bearer realm="energy"')]
 
 @dataclass(slots=True)
 class RateLimit:
-    """The generic cell rate algorithm: one number a key instead of a bucket and its refill."""
+    """The generic cell rate algorithm: one number per key instead of a bucket and its refill."""
 
     rate_per_s: float
     burst: int

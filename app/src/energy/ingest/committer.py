@@ -51,7 +51,7 @@ class Committer:
         self._atomic = atomic
 
     async def commit(self, readings: Sequence[Reading], deadline: float) -> list[Outcome]:
-        """An outcome a reading, in the same order. `deadline` is in seconds of the clock; it returns soon after it.
+        """One outcome per reading, in the same order. `deadline` is in seconds of the clock; it returns soon after it.
 
         An atomic committer stores all of them or raises `NotAll`.
         """

@@ -1,6 +1,6 @@
 """Turns waiting readings into committed batches.
 
-One commit a reading costs one disk flush a reading; one commit a batch shares it among everybody who is waiting (group
+One commit per reading costs one disk flush per reading; one commit per batch shares it among everybody who is waiting (group
 commit). A lane that becomes free takes whatever has queued meanwhile, so batches are small when it is quiet and grow by
 themselves under load: there is no timer to tune. The three write strategies of the task are this one mechanism with
 other numbers (`service.queue_limits`).

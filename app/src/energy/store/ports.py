@@ -45,7 +45,7 @@ class BatchStore(Protocol):
     """All that the ingest queue needs."""
 
     async def append(self, batch: Sequence[Reading], timeout_s: float) -> list[Outcome]:
-        """Stores the batch in one transaction and returns after COMMIT, an outcome a reading, in the same order.
+        """Stores the batch in one transaction and returns after COMMIT: one outcome per reading, in the same order.
 
         Ids inside one batch must differ. A row that is already there is answered as a replay or a conflict.
         Raises `Unavailable`, `Interrupted` or `Poisoned`; never stores a part.
