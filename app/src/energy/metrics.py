@@ -21,6 +21,10 @@ REQUEST_SECONDS = Histogram(
 )
 READINGS = Counter("energy_readings", "Readings settled, by what became of them.", ["outcome"])
 FLAGGED = Counter("energy_flagged", "Stored readings that carry a flag.", ["flag"])
+REJUDGED = Counter(
+    "energy_rejudged", "Stored readings whose flags changed because another one took a place before them."
+)
+NOT_REJUDGED = Counter("energy_not_rejudged", "Readings around which flags were not looked at again: too many waited.")
 SHED = Counter("energy_shed", "Requests refused before any work was done for them.", ["reason"])
 UNKNOWN_OUTCOMES = Counter("energy_unknown_outcomes", "Readings whose outcome was unknown at the deadline.")
 COMMIT_RETRIES = Counter(

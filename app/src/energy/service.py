@@ -30,12 +30,14 @@ from energy.http.queries import Access
 from energy.http.readings import Readings
 from energy.ingest.committer import Committer
 from energy.ingest.queue import IngestQueue, QueueLimits
+from energy.ingest.rejudging import Rejudging
 from energy.settings import AuthMode, Settings, WriteStrategy
 from energy.store import schema
 from energy.store.ports import Unavailable
 from energy.store.postgres.database import Database, PoolLimits, UnsafeDatabase
 from energy.store.postgres.keys import PostgresKeys
 from energy.store.postgres.reader import PostgresReader, SchemaWatch
+from energy.store.postgres.rejudge import PostgresRejudge
 from energy.store.postgres.writer import PostgresWriter
 from energy.wire.bodies import ReadingIn, ValueIn, decoder
 
@@ -44,6 +46,7 @@ log = logging.getLogger(__name__)
 _SAMPLE_S = 1.0
 _RECONNECT_S = 1.0
 _READY_FOR_S = 1.0
+_REJUDGE_AT_STOP_S = 2.0
 
 
 def database_of(settings: Settings, dsn: str) -> Database:
@@ -96,6 +99,9 @@ class Service:
         self.replica = Database(read_url.get_secret_value(), read_limits, allow_unsafe=True) if read_url else None
         self._clock = asyncio.get_running_loop().time
         self._policy = policy_of(settings)
+        self._rejudging = Rejudging(
+            PostgresRejudge(self.database, self._policy, settings.request_timeout_s), asyncio.sleep
+        )
         committer = self._committer(atomic=False)
         self.queue = IngestQueue(committer, queue_limits(settings, settings.write_strategy), self._clock)
         # /v2/values promises the task's order: one lane, so never two writes at once.
@@ -128,6 +134,7 @@ class Service:
             self._background.append(asyncio.create_task(self._connect(), name="connect"))
         self.queue.start()
         self.ordered_queue.start()
+        self._rejudging.start()
         self._background.append(asyncio.create_task(self._sample(), name="sample"))
 
     async def stop(self) -> None:
@@ -137,6 +144,7 @@ class Service:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        await self._rejudging.stop(_REJUDGE_AT_STOP_S)
         await self.database.close()
         if self.replica is not None:
             await self.replica.close()
@@ -157,7 +165,7 @@ class Service:
 
     def _committer(self, *, atomic: bool) -> Committer:
         writer = PostgresWriter(self.database, self._policy, utc_now, atomic=atomic)
-        return Committer(writer, self._clock, asyncio.sleep, atomic=atomic)
+        return Committer(self._rejudging.around(writer), self._clock, asyncio.sleep, atomic=atomic)
 
     def _application(self, committer: Committer) -> Application:
         settings, clock = self._settings, self._clock

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy.domain.checks import CheckPolicy, Meter, judge
+from energy.domain.checks import CheckPolicy, Meter, doubts_of_next, judge
 from energy.domain.identity import reading_id_of
-from energy.domain.reading import Flag, Previous, same_request
+from energy.domain.reading import Flag, Neighbour, same_request
 from energy.domain.window import SubmissionWindow, is_inside, period_of, window_state
 from unit.energy.fakes import a_reading
 
@@ -72,8 +72,8 @@ def test_periods_never_go_back_as_time_goes_on(at: datetime, window: SubmissionW
     assert period_of(at, window, zone) <= period_of(at + timedelta(hours=7), window, zone)
 
 
-def previous(value: object, days: float = 30) -> Previous:
-    return Previous(Decimal(str(value)), IN_WINDOW - timedelta(days=days))
+def previous(value: object, days: float = 30) -> Neighbour:
+    return Neighbour(Decimal(str(value)), IN_WINDOW - timedelta(days=days))
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,36 @@ def previous(value: object, days: float = 30) -> Previous:
         pytest.param(601, previous(100, days=0.1), [Flag.SPIKE], id="less than a day counts as one"),
     ],
 )
-def test_a_value_is_compared_with_the_previous(value: object, before: Previous | None, flags: list[Flag]) -> None:
+def test_a_value_is_compared_with_the_previous(value: object, before: Neighbour | None, flags: list[Flag]) -> None:
     assert judge(Decimal(str(value)), IN_WINDOW, before, METER, POLICY, IN_WINDOW) == flags
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [(99_999, True), ("99999.9", True), (100_000, False), ("1.25", False), ("999999999.999", False)],
+)
+def test_a_value_that_the_counter_cannot_show_is_flagged(value: object, *, fits: bool) -> None:
+    flags = judge(Decimal(str(value)), IN_WINDOW, None, replace(METER, decimals=1), POLICY, IN_WINDOW)
+    assert flags == ([] if fits else [Flag.BEYOND_COUNTER])
+
+
+@pytest.mark.parametrize(
+    ("value", "after", "doubts"),
+    [
+        pytest.param(100, None, [], id="nothing comes after"),
+        pytest.param(100, 100, [], id="the next is the same"),
+        pytest.param(101, 100, [Flag.MORE_THAN_NEXT], id="the next is lower"),
+        pytest.param(0, 100_000, [Flag.SPIKE], id="the next would be a spike"),
+        pytest.param(99_990, 12, [], id="a rollover was one before"),
+    ],
+)
+def test_a_person_is_asked_because_of_the_next_reading(value: int, after: int | None, doubts: list[Flag]) -> None:
+    following = Neighbour(Decimal(after), IN_WINDOW + timedelta(days=2)) if after is not None else None
+    assert doubts_of_next(Decimal(value), IN_WINDOW, following, METER, POLICY) == doubts
+
+
+def test_another_value_of_the_same_moment_is_flagged() -> None:
+    assert judge(Decimal(2), IN_WINDOW, Neighbour(Decimal(1), IN_WINDOW), METER, POLICY, IN_WINDOW) == [Flag.SAME_TIME]
 
 
 def test_transformer_meters_are_judged_by_what_was_consumed() -> None:

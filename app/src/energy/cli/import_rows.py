@@ -14,6 +14,7 @@ from energy.cli.table import BadFile, Line, Table, check_header, moment_of
 from energy.domain.identity import reading_id_of
 from energy.domain.reading import Committed, Outcome, Reading
 from energy.ingest.committer import Committer
+from energy.ingest.rejudging import Rejudging
 from energy.store.postgres.meters import MeterRow, PostgresMeters
 from energy.wire.answers import problem_of
 from energy.wire.bodies import ReadingIn
@@ -150,9 +151,15 @@ class ReadingImporter:
     _KNOWN = frozenset(ReadingIn.__struct_fields__)
 
     def __init__(
-        self, committer: Committer, times: Times, now: Callable[[], datetime], clock: Callable[[], float]
+        self,
+        committer: Committer,
+        rejudging: Rejudging,
+        times: Times,
+        now: Callable[[], datetime],
+        clock: Callable[[], float],
     ) -> None:
         self._committer = committer
+        self._rejudging = rejudging
         self._times = times
         self._now = now
         self._clock = clock
@@ -184,6 +191,7 @@ class ReadingImporter:
             repeats = await self._commit(repeats, again)
             done.repeated += again.stored + again.repeated
             done.refused += again.refused
+        await self._rejudging.settle()
         return done
 
     async def _commit(self, waiting: Sequence[tuple[Line, Reading]], done: Imported) -> list[tuple[Line, Reading]]:

@@ -27,11 +27,13 @@ from energy.cli.databases import database_with_schema
 from energy.cli.import_rows import Importer, MeterImporter, ReadingImporter, Times
 from energy.cli.table import REASON, BadFile, Line, Table, moment_of, open_table
 from energy.ingest.committer import Committer
+from energy.ingest.rejudging import Rejudging
 from energy.service import database_of, policy_of, utc_now
 from energy.settings import Settings
 from energy.store.postgres.database import Database
 from energy.store.postgres.meters import PostgresMeters
 from energy.store.postgres.reader import PostgresReader
+from energy.store.postgres.rejudge import PostgresRejudge
 from energy.store.postgres.writer import PostgresWriter
 from energy.wire.tables import HEADER_OUT, csv_lines
 
@@ -143,8 +145,10 @@ class _Job:
         if self.kind is Kind.METERS:
             return MeterImporter(PostgresMeters(database, _TIMEOUT_S))
         clock = asyncio.get_running_loop().time
-        committer = Committer(PostgresWriter(database, policy_of(settings), utc_now), clock, asyncio.sleep)
-        return ReadingImporter(committer, self.times, utc_now, clock)
+        policy = policy_of(settings)
+        rejudging = Rejudging(PostgresRejudge(database, policy, _TIMEOUT_S), asyncio.sleep)
+        writer = rejudging.around(PostgresWriter(database, policy, utc_now))
+        return ReadingImporter(Committer(writer, clock, asyncio.sleep), rejudging, self.times, utc_now, clock)
 
 
 async def _import(settings: Settings, dsn: str, job: _Job) -> tuple[Counts, float]:

@@ -25,12 +25,19 @@ class Flag(StrEnum):
     LESS_THAN_PREVIOUS = "less_than_previous"
     SPIKE = "spike"
     ROLLOVER = "rollover"
+    SAME_TIME = "same_time"
+    BEYOND_COUNTER = "beyond_counter"
     FUTURE = "future"
     OUT_OF_WINDOW = "out_of_window"
     AFTER_REMOVAL = "after_removal"
+    MORE_THAN_NEXT = "more_than_next"
+    """Only ever asked about: what is stored is the next reading's own flag."""
 
 
-NEEDS_CONFIRMATION = frozenset({Flag.LESS_THAN_PREVIOUS, Flag.SPIKE, Flag.ROLLOVER, Flag.FUTURE, Flag.AFTER_REMOVAL})
+AGAINST_PREVIOUS = frozenset({Flag.LESS_THAN_PREVIOUS, Flag.SPIKE, Flag.ROLLOVER, Flag.SAME_TIME})
+"""Flags that depend on the reading before: they are judged again when another one takes its place."""
+
+NEEDS_CONFIRMATION = AGAINST_PREVIOUS | {Flag.BEYOND_COUNTER, Flag.FUTURE, Flag.AFTER_REMOVAL, Flag.MORE_THAN_NEXT}
 """Flags that a person is asked about before the reading is stored: a slipped decimal point makes a bill a hundred
 times too big. A meter is never asked: its reading is stored with the flag."""
 
@@ -70,8 +77,8 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Previous:
-    """The reading that a new one is compared with."""
+class Neighbour:
+    """The reading before or after, that a new one is compared with."""
 
     value: Decimal
     read_at: datetime
@@ -94,7 +101,8 @@ class Doubtful:
     """Not stored: a person should look at it and send it again with `confirm`."""
 
     flags: tuple[str, ...]
-    previous: Previous | None
+    previous: Neighbour | None
+    next: Neighbour | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,16 @@ class BatchStore(Protocol):
         """
 
 
+class RejudgeStore(Protocol):
+    """All that judging again needs."""
+
+    async def rejudge(self, ids: Sequence[tuple[UUID, UUID]]) -> int:
+        """Corrects the flags around those readings (device and reading id), where they are stored.
+
+        Returns how many it changed. Raises `StoreError`.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class HistoryQuery:
     """A page of history, newest first: of one device or of one account, `from_` inclusive, `to` exclusive."""

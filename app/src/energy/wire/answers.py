@@ -19,6 +19,7 @@ from energy.domain.reading import (
     Conflicting,
     Doubtful,
     Flag,
+    Neighbour,
     Outcome,
     Reading,
     Stored,
@@ -115,15 +116,15 @@ class BatchResult(msgspec.Struct):
     items: list[ItemResult]
 
 
-class PreviousOut(msgspec.Struct):
-    """The reading that a refused one was compared with."""
+class NeighbourOut(msgspec.Struct):
+    """A reading that a refused one was compared with."""
 
     value: str
     read_at: datetime
 
 
 class ProblemOut(msgspec.Struct, omit_defaults=True):
-    """A refusal (RFC 9457). `previous` and `flags` come with a doubtful reading, `items` with an atomic batch."""
+    """A refusal (RFC 9457). `previous`, `next` and `flags` come with a doubtful reading, `items` with an atomic batch."""
 
     type: str
     title: str
@@ -131,7 +132,8 @@ class ProblemOut(msgspec.Struct, omit_defaults=True):
     code: str
     detail: str
     flags: tuple[str, ...] = ()
-    previous: PreviousOut | None = None
+    previous: NeighbourOut | None = None
+    next: NeighbourOut | None = None
     items: list[ItemResult] = []
 
 
@@ -166,10 +168,11 @@ def problem_of(reading: Reading, outcome: Outcome) -> Problem:
 
 
 def _doubtful(reading: Reading, outcome: Doubtful) -> Problem:
-    flags, previous = outcome.flags, outcome.previous
+    flags, previous, following = outcome.flags, outcome.previous, outcome.next
     more: dict[str, object] = {
         "flags": flags,
-        "previous": PreviousOut(value_text(previous.value), previous.read_at) if previous else None,
+        "previous": _neighbour(previous),
+        "next": _neighbour(following),
     }
     if previous is not None and Flag.LESS_THAN_PREVIOUS in flags:
         detail = (
@@ -179,9 +182,15 @@ def _doubtful(reading: Reading, outcome: Doubtful) -> Problem:
         return Problem("less_than_previous", detail, more=more)
     reasons = ", ".join(flag for flag in flags if flag not in (Flag.UNMATCHED, Flag.OUT_OF_WINDOW))
     was = f" The previous value was {plain(previous.value)} on {previous.read_at:%Y-%m-%d}." if previous else ""
+    if following is not None:
+        was += f" The next value is {plain(following.value)} on {following.read_at:%Y-%m-%d}."
     return Problem(
         "doubtful", f"The reading looks wrong: {reasons}.{was} Check it, or send it again with confirm=true.", more=more
     )
+
+
+def _neighbour(compared: Neighbour | None) -> NeighbourOut | None:
+    return NeighbourOut(value_text(compared.value), compared.read_at) if compared else None
 
 
 def _id_taken(stored: Stored) -> Problem:

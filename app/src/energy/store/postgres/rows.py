@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from energy.domain.checks import CheckPolicy
-from energy.domain.reading import Previous, Reading, Stored
+from energy.domain.reading import Doubtful, Neighbour, Reading, Stored
 
 type_of_record = Mapping[str, Any]
 """asyncpg's Record: untyped by nature, given types right here."""
@@ -58,11 +58,15 @@ def stored_of(row: type_of_record, flags: str = "flags") -> Stored:
     )
 
 
-def previous_of(row: type_of_record) -> Previous | None:
-    """What a judged row was compared with."""
-    if row["previous_at"] is None:
-        return None
-    return Previous(row["previous_value"], row["previous_at"].astimezone(UTC))
+def doubtful_of(row: type_of_record) -> Doubtful:
+    """What a person has to be asked about a reviewed row."""
+    of_next = (row["of_next"],) if row["of_next"] else ()
+    return Doubtful((*flags_of(row["flags"]), *of_next), _neighbour(row, "previous"), _neighbour(row, "next"))
+
+
+def _neighbour(row: type_of_record, which: str) -> Neighbour | None:
+    read_at = row[f"{which}_at"]
+    return Neighbour(row[f"{which}_value"], read_at.astimezone(UTC)) if read_at is not None else None
 
 
 def flags_of(text: str) -> tuple[str, ...]:

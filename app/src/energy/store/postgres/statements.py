@@ -3,72 +3,14 @@
 One module, so that a test can hand all of them to CockroachDB's own parser, and a reader can see what the database is
 asked. A batch is bound as one comma-separated text a column: no value in it can hold a comma, a driver encodes nine texts
 faster than nine arrays of a thousand, and looks up no array type over the network (as it would on CockroachDB).
-
-Two steps of the judgement are MATERIALIZED: inlined, each expression would be copied to every place that uses it, and a
-batch of two rows was planned for longer than it ran (a quarter less in all; no difference at a thousand rows).
 """
 
 from __future__ import annotations
 
-_JUDGED = """
-WITH input AS (
-  SELECT ord, device_id::uuid AS device_id, reading_id::uuid AS reading_id, register, value::numeric(12,3) AS value,
-         read_at::timestamptz AS read_at, received_at::timestamptz AS received_at, source, ask = '1' AS ask,
-         nullif(supersedes, '')::uuid AS supersedes
-  FROM unnest(string_to_array($1::text, ','), string_to_array($2::text, ','), string_to_array($3::text, ','),
-              string_to_array($4::text, ','), string_to_array($5::text, ','), string_to_array($6::text, ','),
-              string_to_array($7::text, ','), string_to_array($8::text, ','), string_to_array($9::text, ','))
-       WITH ORDINALITY AS t (device_id, reading_id, register, value, read_at, received_at, source, ask, supersedes, ord)
-), known AS (
-  SELECT i.*, m.digits, m.multiplier, m.removed_at,
-         coalesce(m.installed_at - '1 microsecond'::interval, '-infinity'::timestamptz) AS not_before, m.device_id IS NOT NULL AS matched,
-         i.read_at AT TIME ZONE coalesce(a.time_zone, $10::text) AS local_at,
-         last_value(i.value) OVER earlier AS sibling_value, last_value(i.read_at) OVER earlier AS sibling_at,
-         p.value AS stored_value, p.read_at AS stored_at
-  FROM input i
-  LEFT JOIN meters m ON m.device_id = i.device_id
-  LEFT JOIN accounts a ON a.account_no = m.account_no
-  LEFT JOIN LATERAL (
-    SELECT r.value, r.read_at FROM readings r
-    WHERE r.device_id = i.device_id AND r.register = i.register AND r.read_at < i.read_at
-      AND r.read_at >= coalesce(m.installed_at, '-infinity'::timestamptz)
-      AND r.status <> 'superseded' AND r.reading_id IS DISTINCT FROM i.supersedes
-    ORDER BY r.read_at DESC LIMIT 1
-  ) p ON true
-  WINDOW earlier AS (PARTITION BY i.device_id, i.register ORDER BY i.read_at
-                     RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW EXCLUDE GROUP)
-), compared AS MATERIALIZED (
-  SELECT k.*,
-         CASE WHEN sibling_at > coalesce(stored_at, not_before) THEN sibling_value ELSE stored_value END
-           AS previous_value,
-         CASE WHEN sibling_at > coalesce(stored_at, not_before) THEN sibling_at ELSE stored_at END
-           AS previous_at,
-         date_trunc('month', local_at) AS month, extract(day FROM local_at)::int AS day,
-         extract(day FROM date_trunc('month', local_at) + '1 month'::interval - '1 day'::interval)::int AS last_day
-  FROM known k
-), flagged AS (
-  SELECT c.*,
-         CASE WHEN day > least($15::int, last_day) THEN month + '1 month'::interval ELSE month END::date AS period,
-         CASE WHEN value < previous_value THEN
-                CASE WHEN previous_value < power(10::numeric, digits::numeric)
-                      AND previous_value >= power(10::numeric, digits::numeric) * 0.9
-                      AND value < power(10::numeric, digits::numeric) * 0.1 THEN 'rollover' ELSE 'less_than_previous' END
-              WHEN (value - previous_value) * coalesce(multiplier, 1) > $13::text::numeric
-                   * greatest(extract(epoch FROM (read_at - previous_at))::numeric / 86400, 1) THEN 'spike'
-         END AS against_previous,
-         CASE WHEN read_at > $11::text::timestamptz + $12::text::interval THEN 'future' END AS future,
-         CASE WHEN day < least($14::int, last_day) OR day > least($15::int, last_day) THEN 'out_of_window' END AS outside,
-         CASE WHEN read_at > removed_at THEN 'after_removal' END AS removed
-  FROM compared c
-), judged AS MATERIALIZED (
-  SELECT f.*, concat_ws(',', CASE WHEN NOT matched THEN 'unmatched' END, against_previous, future, outside, removed) AS flags,
-         ask AND (against_previous IS NOT NULL OR future IS NOT NULL OR removed IS NOT NULL) AS doubtful
-  FROM flagged f
-)
-"""
+from energy.store.postgres.judgement import JUDGED, REJUDGED
 
 APPEND = (
-    _JUDGED
+    JUDGED
     + """
 INSERT INTO readings (device_id, reading_id, register, value, read_at, received_at, period, source, status, flags, supersedes)
 SELECT device_id, reading_id, register, value, read_at, received_at, period, source,
@@ -81,14 +23,24 @@ RETURNING device_id, reading_id, period, flags
 """The whole write of a batch: look up, compare, flag and insert in one statement, which is its own transaction."""
 
 REVIEW = (
-    _JUDGED
+    JUDGED
     + """
-SELECT j.device_id, j.reading_id, j.flags, j.previous_value, j.previous_at,
+SELECT j.device_id, j.reading_id, j.flags, j.of_next, j.previous_value, j.previous_at, j.next_value, j.next_at,
        r.register, r.value, r.read_at, r.received_at, r.period, r.source, r.status, r.flags AS stored_flags, r.supersedes
 FROM judged j LEFT JOIN readings r ON r.device_id = j.device_id AND r.reading_id = j.reading_id
 """
 )
 """What became of the rows that APPEND did not insert: they were there already, or a person should look at them."""
+
+REJUDGE = (
+    REJUDGED
+    + """
+UPDATE readings r SET flags = j.flags, status = CASE WHEN j.flags = '' THEN 'accepted' ELSE 'flagged' END
+FROM rejudged j
+WHERE r.device_id = j.device_id AND r.reading_id = j.reading_id AND r.status <> 'superseded' AND r.flags <> j.flags
+"""
+)
+"""Flags around readings that were stored or superseded, as they are now that all of these are seen. No row when all are right."""
 
 SUPERSEDE = """
 UPDATE readings SET status = 'superseded' WHERE device_id = $1 AND reading_id = $2 AND status <> 'superseded'

@@ -14,11 +14,11 @@ import asyncpg
 
 from energy import metrics
 from energy.domain.checks import CheckPolicy
-from energy.domain.reading import NEEDS_CONFIRMATION, Committed, Conflicting, Doubtful, Outcome, Reading, same_content
+from energy.domain.reading import NEEDS_CONFIRMATION, Committed, Conflicting, Outcome, Reading, same_content
 from energy.store.ports import Interrupted, NotAll, Poisoned
 from energy.store.postgres import statements
 from energy.store.postgres.database import Database, store_errors
-from energy.store.postgres.rows import columns_of, flags_of, policy_arguments, previous_of, stored_of, type_of_record
+from energy.store.postgres.rows import columns_of, doubtful_of, flags_of, policy_arguments, stored_of, type_of_record
 
 Id = tuple[UUID, UUID]
 
@@ -91,10 +91,10 @@ async def _append(
 
 def _not_inserted(reading: Reading, row: type_of_record) -> Outcome:
     if row["register"] is None:
-        flags = flags_of(row["flags"])
-        if NEEDS_CONFIRMATION.isdisjoint(flags):
+        doubtful = doubtful_of(row)
+        if NEEDS_CONFIRMATION.isdisjoint(doubtful.flags):
             raise Interrupted("the previous reading changed while this one was compared with it")
-        return Doubtful(flags, previous_of(row))
+        return doubtful
     stored = stored_of(row, flags="stored_flags")
     if not same_content(reading, stored):
         return Conflicting(stored)
