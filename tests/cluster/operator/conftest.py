@@ -27,12 +27,41 @@ def crd() -> dict[str, Any]:
     return loaded
 
 
+def foreign(group: str, plural: str, kind: str, **subresources: Any) -> dict[str, Any]:
+    """A kind of somebody else's, with any content: the operator reads a few fields of it and writes one."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": names,
+            "versions": [version | {"subresources": subresources}],
+        },
+    }
+
+
+SCALE = {
+    "specReplicasPath": ".spec.replicas",
+    "statusReplicasPath": ".status.replicas",
+    "labelSelectorPath": ".status.selector",
+}
+
+
 def install_crd(cluster: Cluster) -> None:
-    cluster.kubectl.apply(crd())
+    cluster.kubectl.apply(
+        crd(),
+        foreign("keda.sh", "scaledobjects", "ScaledObject"),
+        foreign("argoproj.io", "rollouts", "Rollout", scale=SCALE, status={}),
+    )
 
     def served() -> bool:
         try:
-            return bool(cluster.kubectl("get", "bw", "-A", "-o", "name") or True)
+            return bool(cluster.kubectl("get", "bw,scaledobjects,rollouts", "-A", "-o", "name") or True)
         except RefusedError:
             return False
 

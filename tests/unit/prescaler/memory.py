@@ -83,7 +83,7 @@ class MemoryApi:
             return {"resources": KINDS.get(request.prefix.removeprefix("apis/"), [])}
         if request.name:
             found = self._known(request)
-            return {"metadata": found["metadata"], "status": found["scale"]} if request.sub == "scale" else found
+            return {"metadata": found["metadata"], "status": found["status"]} if request.sub == "scale" else found
         label = query.get("labelSelector", "")
         items = [
             stored

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from unit.prescaler.rig import BW, INSIDE, LEAD, QUIET, SPEC, START, Rig
+from unit.prescaler.rig import BW, HPA, INSIDE, LEAD, QUIET, SPEC, START, Rig
 
 DEPLOYMENTS = "apis/apps/v1 deployments"
 PODS = "api/v1 pods"
+ROLLOUTS = "apis/argoproj.io/v1alpha1 rollouts"
 REQUESTS = {"cpu": "500m", "memory": "256Mi"}
 HALF = START - timedelta(minutes=15)
 
@@ -167,6 +168,23 @@ async def test_nodes_that_have_no_room_are_reported_a_whole_lead_time_before_the
             assert "room for 4 more pods (cpu 0.5, memory 256Mi each); 8 more are needed" in message
     finally:
         await rig.kube.transport("DELETE", url, None, None)
+
+
+async def test_the_pods_of_anything_with_a_scale_are_counted_by_its_selector(rig: Rig) -> None:
+    """An Argo Rollout, for example: it has no Deployment that counts its Ready pods."""
+    await rig.make("api/v1 serviceaccounts", {"metadata": {"name": "default"}})
+    kind = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"}
+    await rig.make(ROLLOUTS, {**kind, "metadata": {"name": "energy"}, "spec": {"replicas": 2}})
+    await rig.edit(ROLLOUTS, "energy/status", {"status": {"replicas": 2, "selector": "app=energy"}})
+    target = {"minReplicas": 2, "maxReplicas": 20, "scaleTargetRef": {**kind, "name": "energy"}}
+    await rig.make(HPA, {"metadata": {"name": "energy"}, "spec": target})
+    await rig.window(capacity={"nodes": "Ignore"})
+    await pod(rig, 1, {"conditions": [{"type": "Ready", "status": "True"}], "phase": "Running"})
+    await pod(rig, 2, {"conditions": [UNSCHEDULABLE]})
+    await rig.tick(LEAD)
+    await rig.tick(LEAD + timedelta(minutes=2))
+    assert (await rig.condition("PreScaled")) == ("False", "PodsNotReady", "1 of 8 Ready")
+    assert (await rig.condition("CapacitySufficient"))[:2] == ("False", "Unschedulable")
 
 
 async def test_a_quota_that_is_too_small_is_reported_ahead(prepared: Rig) -> None:
