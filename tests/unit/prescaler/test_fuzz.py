@@ -4,22 +4,20 @@ Seeds come from hypothesis; an object is made from its seed alone, so a failure 
 anything here: a real one refuses most of it. `make fuzz` runs more of the same.
 """
 
-import os
 import random
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prescaler import metrics
+from support.drawn import examples
 from unit.prescaler.memory import MemoryApi
 from unit.prescaler.rig import BW, INSIDE, SPEC, MemoryKube, Rig
 
 OBJECTS = 100  # beside the healthy one
-EXAMPLES = int(os.environ.get("ENERGY_FUZZ_EXAMPLES", "100"))
 
 Make = Callable[[random.Random], Any]
 
@@ -197,10 +195,7 @@ async def served(seed: int, count: int) -> None:
         assert not message.startswith("not understood"), f"{name}: {message}"
 
 
-@pytest.mark.fuzz
-@settings(
-    max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2**40))
 async def test_a_healthy_object_is_served_whatever_stands_beside_it(seed: int) -> None:
     await served(seed * OBJECTS, OBJECTS)
