@@ -82,13 +82,15 @@ class MemoryApi:
         if not request.plural:
             return {"resources": KINDS.get(request.prefix.removeprefix("apis/"), [])}
         if request.name:
-            found = self._known(request)
-            return {"metadata": found["metadata"], "status": found["status"]} if request.sub == "scale" else found
+            one = self._known(request)
+            return {"metadata": one["metadata"], "status": one["status"]} if request.sub == "scale" else one
         label = query.get("labelSelector", "")
+        kept = (request.prefix, request.plural)
+        found = sorted((key[2:], stored) for key, stored in self.objects.items() if key[:2] == kept)
         items = [
             stored
-            for (prefix, plural, namespace, _), stored in sorted(self.objects.items())
-            if (prefix, plural) == (request.prefix, request.plural) and request.namespace in {"", namespace}
+            for (namespace, _), stored in found
+            if request.namespace in {"", namespace}
             if not label or label in {f"{k}={v}" for k, v in stored["metadata"].get("labels", {}).items()}
         ]
         start, size = int(query.get("continue", 0)), int(query.get("limit", len(items) or 1))
@@ -96,7 +98,7 @@ class MemoryApi:
         return {"items": items[start : start + size], "metadata": {"continue": following}}
 
     def _create(self, request: Request, body: Body, manager: str) -> Body:
-        made = json.loads(json.dumps(body))
+        made = dict(body) | {"metadata": dict(body.get("metadata", {}))}
         meta = made.setdefault("metadata", {})
         key = (*request.key[:3], meta["name"])
         if key in self.objects:
