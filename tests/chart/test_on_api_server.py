@@ -20,7 +20,7 @@ from tools.render import CHART, template
 
 pytestmark = pytest.mark.cluster
 SOMEBODY_ELSES = {"Certificate", "Issuer", "ServiceMonitor", "PodMonitor", "PrometheusRule", "HTTPRoute"}
-CRD = CHART / "files" / "crd.yaml"
+CRD = CHART / "crds" / "billingwindows.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +63,10 @@ def test_kubeconform_accepts_it(values: Path, schemas: str) -> None:
     assert answer.returncode == 0, answer.stdout
 
 
-def test_kubeconform_accepts_the_billing_window_and_refuses_a_misspelt_one(schemas: str) -> None:
-    data = next(d for d in documents() if d["metadata"]["name"] == "energy-window" and d["kind"] == "ConfigMap")["data"]
-    assert kubeconform(schemas, data["window.json"]).returncode == 0
-    assert kubeconform(schemas, data["window.json"].replace("leadTime", "leedTime")).returncode == 1
+def test_kubeconform_refuses_a_misspelt_billing_window(schemas: str) -> None:
+    window = template("--show-only=templates/billing-window.yaml")
+    assert kubeconform(schemas, window).returncode == 0
+    assert kubeconform(schemas, window.replace("leadTime", "leedTime")).returncode == 1
 
 
 @every_profile
@@ -111,11 +111,11 @@ def installed(with_crd: Cluster, control_plane_namespace: str) -> Iterator[str]:
 
 
 def in_namespace(values: Path, namespace: str) -> list[dict[str, Any]]:
-    text = template(f"--values={values}", f"--namespace={namespace}", "--no-hooks", "--set=operator.crd.install=false")
+    text = template(f"--values={values}", f"--namespace={namespace}", "--no-hooks")
     return [m for m in yaml.safe_load_all(text) if m and m["kind"] not in SOMEBODY_ELSES]
 
 
-OPERATOR, WINDOW, MIGRATE = "energy-operator", "energy-window", "energy-migrate"
+OPERATOR, RELEASE, MIGRATE = "energy-operator", "energy-operator-release", "energy-migrate"
 CERTIFICATES, SERVICE, COCKROACHDB = "energy-cockroachdb-certificates", "energy", "energy-cockroachdb"
 RIGHTS = [  # account, verb, resource, allowed
     (OPERATOR, "patch", "horizontalpodautoscalers/energy", True),
@@ -135,12 +135,11 @@ RIGHTS = [  # account, verb, resource, allowed
     (OPERATOR, "create", "pods --subresource=exec", False),
     (OPERATOR, "patch", "nodes", False),
     (OPERATOR, "patch", "customresourcedefinitions", False),
-    (WINDOW, "create", "billingwindows", True),
-    (WINDOW, "patch", "billingwindows/energy", True),
-    (WINDOW, "patch", "billingwindows/another", False),
-    (WINDOW, "delete", "billingwindows/energy", False),
-    (WINDOW, "patch", "horizontalpodautoscalers/energy", False),
-    (WINDOW, "get", "secrets/energy-bootstrap", False),
+    (OPERATOR, "delete", "billingwindows/energy", False),
+    (RELEASE, "delete", "billingwindows/energy", True),
+    (RELEASE, "delete", "billingwindows/another", False),
+    (RELEASE, "patch", "horizontalpodautoscalers/energy", True),
+    (RELEASE, "get", "secrets/energy-bootstrap", False),
     (MIGRATE, "get", "secrets/energy-bootstrap", True),
     (MIGRATE, "patch", "secrets/energy-bootstrap", True),
     (MIGRATE, "create", "secrets", False),
@@ -150,8 +149,7 @@ RIGHTS = [  # account, verb, resource, allowed
     (CERTIFICATES, "patch", "secrets/energy-cockroachdb-node", True),
     (CERTIFICATES, "patch", "secrets/energy-cockroachdb-ca", True),
     (CERTIFICATES, "patch", "statefulsets/energy-cockroachdb", True),
-    (CERTIFICATES, "patch", "deployments/energy", True),
-    (CERTIFICATES, "patch", "deployments/energy-operator", False),
+    (CERTIFICATES, "patch", "deployments/energy", False),
     (CERTIFICATES, "get", "secrets/energy-bootstrap", False),
     (CERTIFICATES, "create", "secrets", False),
     (CERTIFICATES, "list", "secrets", False),

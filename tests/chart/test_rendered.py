@@ -108,8 +108,7 @@ def test_only_the_parts_that_speak_to_the_api_server_mount_a_token() -> None:
             if any(mount["name"] == "token" for mount in container.get("volumeMounts", [])):
                 holders.add((manifest["kind"], container["name"]))
     assert holders == {
-        ("Deployment", "operator"), ("Job", "admin-key"), ("Job", "release"), ("Job", "window"),
-        ("Job", "write"), ("CronJob", "write"),
+        ("Deployment", "operator"), ("Job", "admin-key"), ("Job", "release"), ("Job", "write"), ("CronJob", "write"),
     }  # fmt: skip
 
 
@@ -132,7 +131,8 @@ def test_the_schema_knows_exactly_the_settings_of_the_service() -> None:
 def test_every_object_of_the_schema_that_is_ours_is_closed() -> None:
     free = {
         "labels", "affinity", "behavior", "annotations", "podAnnotations", "nodeSelector", "metrics", "prometheus",
-        "requests", "limits", "env", "spec", "global", "items", "alertLabels",
+        "requests", "limits", "env", "global", "items", "alertLabels", "podLabels", "podSecurityContext", "securityContext",
+        "podSelector", "namespaceSelector", "ipBlock", "clusterSettings",
     }  # fmt: skip
 
     def walk(name: str, schema: dict[str, Any]) -> None:
@@ -146,7 +146,10 @@ def test_every_object_of_the_schema_that_is_ours_is_closed() -> None:
 
 def test_every_value_is_in_the_schema_with_a_description_where_it_has_one() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
-    assert schema["properties"].keys() - {"global"} == yaml.safe_load((CHART / "values.yaml").read_text()).keys()
+    assert (
+        schema["properties"].keys() - {"global", "enabled"}
+        == yaml.safe_load((CHART / "values.yaml").read_text()).keys()
+    )
     assert schema["properties"]["cockroachdb"]["properties"]["cache"]["description"]
 
 

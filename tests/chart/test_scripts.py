@@ -37,7 +37,7 @@ def api_as(
     control_plane: Cluster, control_plane_namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], tuple[ModuleType, Any]]:
     """The script with the token of one of the chart's accounts, as it would find it in its pod."""
-    rendered = template(f"--namespace={control_plane_namespace}", "--no-hooks", "--set=operator.crd.install=false")
+    rendered = template(f"--namespace={control_plane_namespace}", "--no-hooks")
     wanted = {"ServiceAccount", "Role", "RoleBinding", "Secret"}
     objects = [m | {"metadata": m["metadata"] | {"namespace": control_plane_namespace}}
                for m in yaml.safe_load_all(rendered) if m and m["kind"] in wanted]  # fmt: skip
@@ -81,30 +81,121 @@ def test_an_admin_key_is_made_once(
     assert data_of(control_plane, control_plane_namespace, "energy-bootstrap") == first
 
 
-def signed(folder: Path, mark: str) -> Path:
+def signed(folder: Path, mark: str, authority: str = "CA") -> Path:
     for party in PARTIES:
-        (folder / party).mkdir(exist_ok=True)
+        (folder / party).mkdir(parents=True, exist_ok=True)
+    (folder / "ca" / "ca.crt").write_text(authority)
+    (folder / "ca" / "ca.key").write_text(f"key of {authority}")
+    for party in PARTIES[1:]:
+        (folder / party / "ca.crt").write_text(authority)
         (folder / party / "tls.crt").write_text(f"{mark} {party}")
     return folder
+
+
+def found_in(cluster: Cluster, namespace: str, key: str = "tls.crt") -> list[str]:
+    found = (data_of(cluster, namespace, f"energy-cockroachdb-{party}") for party in PARTIES[1:])
+    return [base64.b64decode(data[key]).decode() for data in found]
 
 
 def test_certificates_are_filled_once_renewed_when_asked_and_anew_for_new_hosts(
     api_as: Callable[..., Any], control_plane: Cluster, control_plane_namespace: str, tmp_path: Path
 ) -> None:
     kube, api = api_as("energy-cockroachdb-certificates")
-    folder = tmp_path / "work"
-    folder.mkdir()
 
     def run(mark: str, hosts: str, *, renew: bool = False) -> list[str]:
-        kube.fill_certificates(api, signed(folder, mark), "energy-cockroachdb", hosts, renew=renew)
-        found = (data_of(control_plane, control_plane_namespace, f"energy-cockroachdb-{party}") for party in PARTIES)
-        return [base64.b64decode(data["tls.crt"]).decode().split()[0] for data in found]
+        kube.fill_certificates(api, signed(tmp_path / "work", mark), "energy-cockroachdb", hosts, renew=renew)
+        return found_in(control_plane, control_plane_namespace)
 
-    assert run("first", "hosts") == ["first", "first", "first"]
-    assert run("again", "hosts") == ["first", "first", "first"]
-    assert run("renewed", "hosts", renew=True) == ["first", "renewed", "renewed"], "the authority stays"
-    assert run("after", "hosts") == ["first", "renewed", "renewed"]
-    assert run("moved", "other hosts") == ["first", "moved", "moved"]
+    assert run("first", "hosts") == ["first node", "first app"]
+    assert run("again", "hosts") == ["first node", "first app"]
+    assert run("renewed", "hosts", renew=True) == ["renewed node", "renewed app"]
+    assert run("after", "hosts") == ["renewed node", "renewed app"]
+    assert run("moved", "other hosts") == ["moved node", "moved app"]
+    assert base64.b64decode(data_of(control_plane, control_plane_namespace, "energy-cockroachdb-ca")["ca.crt"]) == b"CA"
+
+
+def test_a_pod_that_signed_with_another_authority_writes_nothing(
+    api_as: Callable[..., Any], control_plane: Cluster, control_plane_namespace: str, tmp_path: Path
+) -> None:
+    kube, api = api_as("energy-cockroachdb-certificates")
+    kube.fill_certificates(api, signed(tmp_path / "one", "one"), "energy-cockroachdb", "hosts", renew=False)
+    other = signed(tmp_path / "two", "two", authority="another CA")
+    with pytest.raises(SystemExit, match="another authority"):
+        kube.fill_certificates(api, other, "energy-cockroachdb", "hosts", renew=True)
+    assert found_in(control_plane, control_plane_namespace) == ["one node", "one app"]
+
+
+def test_the_authority_is_replaced_with_an_overlap(
+    api_as: Callable[..., Any], control_plane: Cluster, control_plane_namespace: str, tmp_path: Path
+) -> None:
+    kube, api = api_as("energy-cockroachdb-certificates")
+    work = tmp_path / "work"
+
+    def step(name: str, **authority: str) -> dict[str, str]:
+        signed(work, name)
+        for file in (work / "ca").iterdir():
+            file.unlink()
+        for file_name, text in authority.items():
+            (work / "ca" / file_name.replace("_", ".")).write_text(text)
+        kube.fill_certificates(api, work, "energy-cockroachdb", name, renew=False)
+        return {
+            key: base64.b64decode(value).decode()
+            for key, value in data_of(control_plane, control_plane_namespace, "energy-cockroachdb-ca").items()
+        }
+
+    both = {"ca.crt": "old", "ca.key": "old key", "next.crt": "new", "next.key": "new key"}
+    step("", ca_crt="old", ca_key="old key")
+    assert step("trust", ca_crt="old", ca_key="old key", next_crt="new", next_key="new key") == both
+    with pytest.raises(SystemExit, match="another authority"):  # a stale mount has made a second next one
+        step("trust again", ca_crt="old", ca_key="old key", next_crt="newer", next_key="newer key")
+    assert step("finish", ca_crt="new", ca_key="new key") == {"ca.crt": "new", "ca.key": "new key"}
+
+
+STATEFULSET = {
+    "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "energy-cockroachdb"},
+    "spec": {
+        "serviceName": "x", "replicas": 3, "selector": {"matchLabels": {"a": "b"}},
+        "template": {
+            "metadata": {"labels": {"a": "b"}},
+            "spec": {"containers": [{"name": "x", "image": "x"}]},
+        },
+    },
+}  # fmt: skip
+
+
+def test_nodes_are_restarted_for_new_certificates_only_when_all_are_ready(
+    api_as: Callable[..., Any], control_plane: Cluster, control_plane_namespace: str, tmp_path: Path
+) -> None:
+    kube, api = api_as("energy-cockroachdb-certificates")
+    names = ("energy-cockroachdb-node", "energy-cockroachdb")
+    control_plane.kubectl.apply(STATEFULSET | {"metadata": {"name": names[1], "namespace": control_plane_namespace}})
+
+    def renewals() -> str | None:
+        found = control_plane.kubectl.get("statefulset", names[1], namespace=control_plane_namespace)
+        told: str | None = found["spec"]["template"]["metadata"].get("annotations", {}).get(kube.CERTIFICATES)
+        return told
+
+    def ready(nodes: int) -> None:
+        status = {"status": {"replicas": 3, "readyReplicas": nodes, "updatedReplicas": 3, "availableReplicas": nodes}}
+        control_plane.kubectl(
+            "patch", "statefulset", names[1], "-n", control_plane_namespace, "--subresource=status", "--type=merge",
+            "--patch", json.dumps(status),
+        )  # fmt: skip
+
+    kube.fill_certificates(api, signed(tmp_path / "work", "first"), "energy-cockroachdb", "hosts", renew=False)
+    kube.restart(api, *names)
+    assert renewals() is None, "the nodes of a first install start with these"
+    kube.fill_certificates(api, signed(tmp_path / "work", "second"), "energy-cockroachdb", "hosts", renew=True)
+    ready(2)
+    with pytest.raises(SystemExit, match="not restarting any"):
+        kube.restart(api, *names)
+    assert renewals() is None
+    ready(3)
+    kube.restart(api, *names)
+    first = renewals()
+    assert first
+    kube.restart(api, *names)
+    assert renewals() == first
 
 
 def test_a_job_can_touch_no_secret_but_its_own(api_as: Callable[..., Any]) -> None:

@@ -13,3 +13,8 @@ if [ -n "${LICENCE:-}" ]; then
   # Over standard input: arguments are visible to every process of the node.
   printf "SET CLUSTER SETTING enterprise.license = '%s';\n" "$LICENCE" | /cockroach/cockroach sql
 fi
+if [ -n "${BACKUP_INTO:-}" ]; then
+  printf "CREATE SCHEDULE IF NOT EXISTS energy FOR BACKUP DATABASE energy INTO '%s' RECURRING '%s' FULL BACKUP '%s'
+    WITH SCHEDULE OPTIONS first_run = 'now', updates_cluster_last_backup_time_metric;\n" \
+    "$BACKUP_INTO" "$BACKUP_EVERY" "$BACKUP_FULL" | /cockroach/cockroach sql
+fi

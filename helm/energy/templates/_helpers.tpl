@@ -1,8 +1,16 @@
-{{/* Names. Everything is called after the release, as in `energy`, `energy-operator`, `energy-cockroachdb`. */}}
+{{/*
+Names. Everything is called after the release, as in `energy`, `energy-operator`, `energy-cockroachdb`. The longest of them,
+the CronJob `…-cockroachdb-renew`, may have 52 characters, which leaves 34; what is cut ends in a hash, so that two long names stay two.
+*/}}
 {{- define "energy.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
-{{- default $full .Values.fullnameOverride | trunc 36 | trimSuffix "-" -}}
+{{- $full = default $full .Values.fullnameOverride | replace "." "-" -}}
+{{- if gt (len $full) 34 -}}
+{{ $full | trunc 27 | trimSuffix "-" }}-{{ $full | sha256sum | trunc 6 }}
+{{- else -}}
+{{ $full }}
+{{- end -}}
 {{- end }}
 
 {{/* Labels that select pods: (list . "component"). They never change. */}}
@@ -35,6 +43,7 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{/* An image reference: (list . .Values.app.image). */}}
 {{- define "energy.image" -}}
 {{- $root := index . 0 -}}{{- $image := index . 1 -}}
+{{- with ($root.Values.global).imageRegistry }}{{ trimSuffix "/" . }}/{{ end -}}
 {{- if $image.digest -}}
 {{ $image.repository }}@{{ $image.digest }}
 {{- else -}}
@@ -42,30 +51,72 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 {{- end }}
 
-{{/* What every pod has in common: Pod Security `restricted`, no service-account token, pull secrets. */}}
+{{/* The values of a component's pods: (list . "component"). Those that run once share theirs. */}}
+{{- define "energy.podValues" -}}
+{{- $values := (index . 0).Values -}}
+{{- get (dict "app" $values.app "cockroachdb" $values.cockroachdb "operator" $values.operator) (index . 1) | default $values.jobs | toJson -}}
+{{- end }}
+
+{{/* The metadata of a pod: (list . "component"). A Job that runs the chart's scripts carries their hash: it runs again when they change. */}}
+{{- define "energy.podMeta" -}}
+{{- $root := index . 0 -}}{{- $values := include "energy.podValues" . | fromJson -}}
+{{- $annotations := dict -}}
+{{- if has (index . 1) (list "migrate" "cockroachdb-init" "certificates") -}}
+{{- $_ := set $annotations "checksum/scripts" (include "energy.scripts" $root | sha256sum) -}}
+{{- end -}}
+labels: {{- merge (include "energy.selector" . | fromYaml) $values.podLabels | toYaml | nindent 2 }}
+{{- with merge $annotations $values.podAnnotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* What every pod has in common: (list . "component"). Pod Security `restricted`, no service-account token, pull secrets. */}}
 {{- define "energy.pod" -}}
+{{- $root := index . 0 -}}{{- $values := $root.Values -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
-securityContext:
-  runAsNonRoot: true
-  runAsUser: 65532
-  runAsGroup: 65532
-  fsGroup: 65532
-  fsGroupChangePolicy: OnRootMismatch
-  seccompProfile: {type: RuntimeDefault}
-{{- with .Values.imagePullSecrets }}
+{{- $account := get $values.serviceAccounts (index . 1 | replace "cockroachdb-init" "cockroachdb" | replace "operator-release" "release") }}
+{{- if $account }}
+serviceAccountName: {{ include "energy.account" . }}
+{{- end }}
+{{- $context := deepCopy $values.podSecurityContext }}
+{{- /* OpenShift gives each namespace its own range of users and refuses any other. */}}
+{{- if $root.Capabilities.APIVersions.Has "security.openshift.io/v1" }}{{ $context = omit $context "runAsUser" "runAsGroup" "fsGroup" }}{{ end }}
+{{- with $context }}
+securityContext: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with concat (default list ($values.global).imagePullSecrets) $values.imagePullSecrets }}
 imagePullSecrets:
 {{- range . }}
-- name: {{ . }}
+- name: {{ kindIs "string" . | ternary . (get (kindIs "string" . | ternary dict .) "name") }}
 {{- end }}
 {{- end }}
 {{- end }}
 
+{{/* The name of a component's ServiceAccount: (list . "component"). */}}
+{{- define "energy.account" -}}
+{{- $key := index . 1 | replace "cockroachdb-init" "cockroachdb" | replace "operator-release" "release" -}}
+{{- $full := include "energy.fullname" (index . 0) -}}
+{{- $own := get (dict "app" $full "cockroachdb" (print $full "-cockroachdb") "certificates" (print $full "-cockroachdb-certificates") "migrate" (print $full "-migrate") "operator" (print $full "-operator") "release" (print $full "-operator-release")) $key -}}
+{{- $account := get (index . 0).Values.serviceAccounts $key -}}
+{{- default (ternary $own "default" $account.create) $account.name -}}
+{{- end }}
+
 {{- define "energy.containerSecurity" -}}
-securityContext:
-  allowPrivilegeEscalation: false
-  readOnlyRootFilesystem: true
-  capabilities: {drop: [ALL]}
+{{- with .Values.securityContext }}
+securityContext: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* What people add to a container: its values. Lists of the chart's own stand above these includes. */}}
+{{- define "energy.extraEnv" -}}
+{{- with .extraEnv }}{{ toYaml . }}{{ end }}
+{{- end }}
+
+{{- define "energy.extraEnvFrom" -}}
+{{- with .extraEnvFrom }}
+envFrom: {{- toYaml . | nindent 0 }}
+{{- end }}
 {{- end }}
 
 {{/* Where pods may run: the four values that several components have. */}}
@@ -175,7 +226,11 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 
-{{/* A Job can't be changed once it is made, so its name carries a hash of its pod: (list . "migrate" podTemplate). */}}
+{{/*
+A Job can't be changed once it is made, so its name carries a hash: (list . "migrate" podTemplate). The release's revision is in it:
+each upgrade and each rollback runs its Jobs again, also one that has failed, and what was rotated in a Secret meanwhile is applied.
+*/}}
 {{- define "energy.jobName" -}}
-{{ include "energy.fullname" (index . 0) }}-{{ index . 1 }}-{{ index . 2 | sha256sum | trunc 8 }}
+{{- $root := index . 0 -}}
+{{ include "energy.fullname" $root }}-{{ index . 1 }}-{{ print (index . 2) $root.Release.Revision | sha256sum | trunc 8 }}
 {{- end }}
