@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from energy.settings import Settings
 from tools.cluster.binaries import program
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +37,10 @@ metadata:
   name: energy
   labels: {pod-security.kubernetes.io/enforce: restricted}
 """
+SETTINGS_OF_THE_CHART = {
+    "host", "port", "workers", "auth", "insecure", "database_url", "database_read_url", "data_dir", "migrate",
+    "bootstrap_admin_key",
+}  # fmt: skip
 THE_CHARTS_OWN = {"targetRef", "baseline"}  # of a BillingWindow's spec
 
 
@@ -50,9 +55,9 @@ def helm(*words: str, version: int = 4) -> str:
     return answer.stdout
 
 
-def template(*words: str, version: int = 4) -> str:
+def template(*words: str, version: int = 4, release: str = "energy") -> str:
     return helm(
-        "template", "energy", str(CHART), "--namespace=energy", f"--kube-version={KUBERNETES}", *words, version=version
+        "template", release, str(CHART), "--namespace=energy", f"--kube-version={KUBERNETES}", *words, version=version
     )
 
 
@@ -88,7 +93,7 @@ def write(root: Path) -> None:
 
 
 def write_schema(chart: Path) -> None:
-    """Puts the CRD's schema of `spec` where the values have one, without what the chart sets itself."""
+    """Puts what others define into the values' schema: a BillingWindow's spec, without what the chart sets, and the settings."""
     crd = yaml.safe_load((chart / "crds" / "billingwindows.yaml").read_text())
     spec = _json_schema(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"])
     for name in THE_CHARTS_OWN:
@@ -97,7 +102,23 @@ def write_schema(chart: Path) -> None:
     file = chart / "values.schema.json"
     values = json.loads(file.read_text())
     values["properties"]["operator"]["properties"]["billingWindow"]["properties"]["spec"] = spec
+    values["properties"]["app"]["properties"]["settings"]["properties"] = _settings()
     file.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def _settings() -> dict[str, Any]:
+    """Every setting of the service that isn't the chart's own business, with its limits."""
+    whole = Settings.model_json_schema()
+    found: dict[str, Any] = {}
+    for name, field in sorted(whole["properties"].items()):
+        if name in SETTINGS_OF_THE_CHART:
+            continue
+        known = field | next((choice for choice in field.get("anyOf", []) if choice.get("type") != "null"), {})
+        known |= whole.get("$defs", {}).get(str(known.pop("$ref", "")).rpartition("/")[2], {})
+        for word in ("anyOf", "default", "title", "writeOnly", "format"):
+            known.pop(word, None)
+        found[name] = known | {"description": field["description"]}
+    return found
 
 
 def _json_schema(schema: Any) -> Any:

@@ -40,6 +40,32 @@ GUARDS = [
         "tls.existing.app names no Secret",
         id="existing certificates without a name",
     ),
+    pytest.param(
+        ["cockroachdb.tls.authorityDays=300"], "at least 120 more", id="an authority that ends before what it signs"
+    ),
+    pytest.param(
+        ["cockroachdb.tls.authority=trust", "cockroachdb.tls.source=cert-manager"],
+        "somebody else's",
+        id="another's authority",
+    ),
+    pytest.param(["cockroachdb.locality=region=volga\\,zone=a"], "share one zone", id="one zone for all nodes"),
+    pytest.param(
+        ["cockroachdb.locality=region=volga", "cockroachdb.localityLabels={a/zone}"],
+        "exclude each other",
+        id="two localities",
+    ),
+    pytest.param(
+        ["cockroachdb.cache=60%", "cockroachdb.maxSqlMemory=30%"], "at most 75%", id="more memory than there is"
+    ),
+    pytest.param(["cockroachdb.resources.limits.memory=null"], "whole machine", id="a share of no limit"),
+    pytest.param(["app.resources=null"], "app.resources.requests", id="no resources at all"),
+    pytest.param(["service.nodePort=30080"], "needs service.type", id="a node port of a ClusterIP"),
+    pytest.param(
+        ["load.enabled=true", "load.script=nonexistent.js"], "none of the chart's scripts", id="a script nobody has"
+    ),
+    pytest.param(
+        ["monitoring.rules.enabled=true"], "monitoring.rules.selectors", id="alerts on series that nobody scrapes"
+    ),
     pytest.param(["ingress.enabled=true"], "needs ingress.hosts", id="an Ingress for nobody"),
     pytest.param(["httpRoute.enabled=true"], "needs httpRoute.parentRefs", id="a route without a gateway"),
     pytest.param(
@@ -73,6 +99,24 @@ SCHEMA = [
     pytest.param(["cockroachdb.terminationGracePeriodSeconds=60"], "terminationGracePeriodSeconds", id="a database's grace under 300 s"),
     pytest.param(["cockroachdb.tls.source=none"], "source", id="a database without TLS"),
     pytest.param(["cockroachdb.tls.renewSchedule=monthly"], "renewSchedule", id="a schedule that isn't one"),
+    pytest.param(["cockroachdb.tls.renewSchedule=a b c d e"], "renewSchedule", id="letters for a schedule"),
+    pytest.param(["cockroachdb.tls.certificateDays=30"], "certificateDays", id="certificates shorter than their schedule"),
+    pytest.param(["cockroachdb.image.tag="], "image", id="a database of the chart's version"),
+    pytest.param(["load.image.tag="], "image", id="a k6 of the chart's version"),
+    pytest.param(["cockroachdb.locality=a b"], "locality", id="a locality that isn't one"),
+    pytest.param(["cockroachdb.clusterSettings.x;y=1"], "x;y", id="SQL in a setting's name"),
+    pytest.param(["clusterDomain=Foo Bar"], "clusterDomain", id="a domain that isn't one"),
+    pytest.param(["fullnameOverride=Foo_Bar"], "fullnameOverride", id="a name that isn't one"),
+    pytest.param(["auth.bootstrap.key=a b/c"], "key", id="a key that no Secret can have"),
+    pytest.param(["service.type=NodePort", "service.nodePort=80"], "nodePort", id="a node port out of range"),
+    pytest.param(["ingress.hosts={a b}"], "hosts", id="a host that isn't one"),
+    pytest.param(["app.tolerations[0].foo=1"], "tolerations", id="a toleration of nothing"),
+    pytest.param(["networkPolicy.clients[0].foo=1"], "clients", id="a peer of nothing"),
+    pytest.param(["networkPolicy.apiServerCidrs={999.0.0.0/99}"], "apiServerCidrs", id="a range beyond the addresses"),
+    pytest.param(["cockroachdb.storage.size=0"], "size", id="a disk of nothing"),
+    pytest.param(["operator.billingWindow.spec.windows[0].fromDay=99"], "fromDay", id="a day no month has"),
+    pytest.param(["operator.billingWindow.spec.nonsense=1"], "nonsense", id="a field no BillingWindow has"),
+    pytest.param(["operator.crd.install=false"], "crd", id="a value that is gone"),
     pytest.param(["operator.replicas=9"], "replicas", id="nine operators"),
     pytest.param(["operator.env.HOME=/"], "HOME", id="another program's variable"),
     pytest.param(["operator.billingWindow.spec.targetRef.name=x"], "spec", id="a window for another HPA"),

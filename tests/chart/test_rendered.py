@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import yaml
 
-from energy.settings import Settings
 from tools.cluster.binaries import program
 from tools.render import CHART, ROOT, helm, template, write
 
@@ -116,16 +115,6 @@ def test_large_numbers_reach_the_service_as_numbers() -> None:
     deployment = next(d for d in kinds(documents(f"--values={CHART / 'ci/ha-values.yaml'}"), "Deployment"))
     environment = {e["name"]: e.get("value") for e in pod_of(deployment)["containers"][0]["env"]}  # type: ignore[index]
     assert environment["ENERGY_BATCH_BODY_BYTES_MAX"] == "134217728"
-
-
-def test_the_schema_knows_exactly_the_settings_of_the_service() -> None:
-    schema = json.loads((CHART / "values.schema.json").read_text())
-    the_charts_own = {
-        "host", "port", "workers", "auth", "insecure", "database_url", "database_read_url", "data_dir", "migrate",
-        "bootstrap_admin_key",
-    }  # fmt: skip
-    known = schema["properties"]["app"]["properties"]["settings"]["properties"].keys()
-    assert known == Settings.model_fields.keys() - the_charts_own
 
 
 def test_every_object_of_the_schema_that_is_ours_is_closed() -> None:

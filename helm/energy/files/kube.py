@@ -111,7 +111,7 @@ def restart(api: Api, secret: str, statefulset: str) -> None:
         status, nodes = found.get("status", {}), found["spec"]["replicas"]
         if not status.get("readyReplicas") == status.get("updatedReplicas") == nodes:
             sys.exit(f"kube.py: StatefulSet {statefulset}: not all of its {nodes} nodes are ready and up to date; not restarting any")
-        note["spec"] = {"template": note}
+        note["spec"] = {"template": {"metadata": note["metadata"]}}
     api.ask("PATCH", f"{path}?fieldManager={MANAGER}", note, MERGE)
     print(f"StatefulSet {statefulset}: {'restarting' if running else 'noted'}", flush=True)
 

@@ -60,6 +60,7 @@ def cockroachdb(database: Database, storage_class: str) -> dict[str, Any]:
             "locality": f"region=test,backend={backend}",
             "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": SMALL["limits"]},
             "storage": {"className": storage_class, "size": "1Gi"},
+            "minReadySeconds": 3,
             "drain": {"initialWaitSeconds": 5, "connectionsSeconds": 3, "transactionsSeconds": 1},
         },
         "operator": {"enabled": False},
@@ -111,9 +112,7 @@ def renewed_certificates_roll_without_losing_a_reading(release: Release, folder:
         kubectl("create", "job", "--from=cronjob/energy-cockroachdb-renew", "renew-now", *here)
         kubectl("wait", "--for=condition=Complete", "job/renew-now", "--timeout=60s", *here)
         with following(kubectl, here, "energy-cockroachdb-2") as said:
-            kubectl.rollout(
-                "statefulset/energy-cockroachdb", "deployment/energy", namespace=release.namespace, timeout_s=150
-            )
+            kubectl.rollout("statefulset/energy-cockroachdb", namespace=release.namespace, timeout_s=150)
             steps = [line for line in said() if line.startswith("drain")]
         counts = running.counts()
     print(counts)  # noqa: T201 - the figures of the run
