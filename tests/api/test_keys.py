@@ -119,6 +119,22 @@ def test_a_key_of_an_account_speaks_for_its_meters(client: httpx.Client, service
     assert client.get("/v1/progress", headers=headers).status_code == 403
 
 
+def test_a_key_without_read_learns_nothing_of_what_is_stored(client: httpx.Client, service: ServiceThread) -> None:
+    device, blind = uuid4(), make_key(service.dsn, "ingest")
+    first = client.post("/v1/readings", json=reading(device, 987.654), headers=blind).json()
+    lower = reading(device, 1, source="person")
+    taken = reading(device, 2, reading_id=first["reading_id"])
+    said = [client.post("/v1/readings", json=body, headers=blind) for body in (lower, taken)]
+    said.append(client.post("/v1/readings/batch", json=[lower, taken], headers=blind))
+    said.append(client.post("/v1/readings/batch?atomic=true", json=[lower, taken], headers=blind))
+    assert [answer.status_code for answer in said] == [422, 422, 200, 422]
+    assert not [answer.text for answer in said if "987" in answer.text]
+
+    seeing = make_key(service.dsn, "ingest", "read")
+    answer = client.post("/v1/readings", json=lower, headers=seeing).json()
+    assert (answer["code"], answer["previous"]["value"]) == ("less_than_previous", "987.654")
+
+
 def test_a_key_expires_even_while_it_is_remembered(client: httpx.Client, service: ServiceThread) -> None:
     headers = make_key(service.dsn, "ingest", expires=datetime.now(UTC) + timedelta(seconds=0.3))
     assert post(client, headers).status_code == 201
@@ -142,6 +158,8 @@ def test_the_rate_of_one_key_is_its_own(start_service: StartService) -> None:
         assert [answer.status_code for answer in answers] == [201, 201, 201, 429, 429]
         assert answers[-1].json()["code"] == "rate_limited"
         assert 1 <= int(answers[-1].headers["retry-after"]) <= 3
+        assert answers[-1].headers["ratelimit"].startswith('"key";r=0;t=')
+        assert answers[-1].headers["ratelimit-policy"] == '"key";q=3;w=3'
         assert post(client, modest).status_code == 201
 
 

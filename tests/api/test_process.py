@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -71,6 +73,43 @@ def test_several_workers_share_a_port_and_their_metrics(start_process: StartProc
         page = client.get("/metrics").text
     assert 'energy_requests_total{route="/v1/values",status="201"} 20.0' in page
     assert service.stop() == 0, service.output
+
+
+def workers_of(service: ServiceProcess) -> set[int]:
+    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text()
+    return {pid for pid in map(int, children.split()) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def gauges_of(pid: int, directory: Path) -> list[Path]:
+    return list(directory.glob(f"gauge_live*_{pid}.db"))
+
+
+def test_a_killed_worker_is_replaced_and_leaves_the_sums(start_process: StartProcess) -> None:
+    service = start_process("--workers", "2")
+    until(lambda: len(workers_of(service)) == 2, "two workers")
+    killed = min(workers_of(service))
+    variables = dict(pair.split("=", 1) for pair in Path(f"/proc/{killed}/environ").read_text().split("\0") if pair)
+    directory = Path(variables["PROMETHEUS_MULTIPROC_DIR"])
+    until(lambda: gauges_of(killed, directory), "the worker's gauges")
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: len(workers_of(service) - {killed}) == 2, "another worker")
+    assert not gauges_of(killed, directory)
+    assert service.stop() == 0, service.output
+
+
+def test_workers_end_when_their_parent_is_killed(start_process: StartProcess) -> None:
+    service = start_process("--workers", "2")
+    until(lambda: len(workers_of(service)) == 2, "two workers")
+    workers = workers_of(service)
+    service.process.kill()
+    until(lambda: not any(map(runs, workers)), "the workers' end")
 
 
 def test_without_a_schema_it_lives_and_is_not_ready(start_process: StartProcess, postgres: TestServer) -> None:

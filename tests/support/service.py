@@ -99,7 +99,7 @@ class ServiceThread:
         with listening(self.settings.host, self.settings.port) as listener:
             self.address = listener.getsockname()[:2]
             service = Service(self.settings, self.dsn, on_unsafe=self._failure.append)
-            self._server = Server(service.app, self.settings, service.begin_draining)
+            self._server = Server(service.app, self.settings, service)
             asyncio.get_running_loop().call_soon(self._ready.set)
             await self._server.serve(sockets=[listener])
 

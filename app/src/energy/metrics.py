@@ -19,6 +19,11 @@ REQUEST_SECONDS = Histogram(
     ["route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+LOOP_LAG_SECONDS = Histogram(
+    "energy_loop_lag_seconds",
+    "How late the event loop comes back to a timer: what requests wait for each other's work.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
+)
 READINGS = Counter("energy_readings", "Readings settled, by what became of them.", ["outcome"])
 FLAGGED = Counter("energy_flagged", "Stored readings that carry a flag.", ["flag"])
 REJUDGED = Counter(

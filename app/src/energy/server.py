@@ -13,7 +13,7 @@ import functools
 import socket
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 
@@ -54,13 +54,23 @@ def loop_factory() -> type[asyncio.AbstractEventLoop] | None:
     return loop
 
 
+class Draining(Protocol):
+    """What is told that the end is near."""
+
+    def begin_draining(self) -> None:
+        """The first signal: say that you are not ready, and go on."""
+
+    def stop_taking(self) -> None:
+        """Nobody new is listened to from now on; take no more long work."""
+
+
 class Server(uvicorn.Server):
     """uvicorn's server, with a pause between 'not ready' and 'not listening', and exit code 0 after a signal.
 
-    `app` is an ASGI application; `begin_draining` is called when the first signal arrives. Make it on the loop it runs on.
+    `app` is an ASGI application; `service` is told when to stop. Make it on the loop it runs on.
     """
 
-    def __init__(self, app: Callable[..., Any], settings: Settings, begin_draining: Callable[[], None]) -> None:
+    def __init__(self, app: Callable[..., Any], settings: Settings, service: Draining) -> None:
         limits = ConnectionLimits(settings.header_bytes_max, settings.body_timeout_s, settings.connections_max)
         super().__init__(
             uvicorn.Config(
@@ -81,7 +91,7 @@ class Server(uvicorn.Server):
         )
         self._loop = asyncio.get_running_loop()
         self._drain_delay_s = settings.drain_delay_s
-        self._begin_draining = begin_draining
+        self._service = service
         self._signals = 0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
@@ -94,8 +104,9 @@ class Server(uvicorn.Server):
 
     def stop(self) -> None:
         """Stops listening, lets open requests end, then returns from `serve`. May be called from any thread."""
+        self._service.stop_taking()
         self.should_exit = True
 
     def _drain(self) -> None:
-        self._begin_draining()
+        self._service.begin_draining()
         self._loop.call_later(self._drain_delay_s, self.stop)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from starlette.routing import Route, Router
 
-from energy import metrics
+from energy import lag, metrics
 from energy.domain.checks import CheckPolicy
 from energy.domain.window import SubmissionWindow
 from energy.http.app import Application
@@ -120,6 +120,7 @@ class Service:
         self._complaint: str | None = "starting"
         self._complaint_until = 0.0
         self.draining = False
+        self._taking = True
         self._background: list[asyncio.Task[None]] = []
         self.app = self._application(committer)
 
@@ -136,6 +137,7 @@ class Service:
         self.ordered_queue.start()
         self._rejudging.start()
         self._background.append(asyncio.create_task(self._sample(), name="sample"))
+        self._background.append(asyncio.create_task(lag.measure(), name="lag"))
 
     async def stop(self) -> None:
         """Settles everything that waits, then closes the connections."""
@@ -153,6 +155,10 @@ class Service:
     def begin_draining(self) -> None:
         """Says that it is not ready, and goes on serving."""
         self.draining = True
+
+    def stop_taking(self) -> None:
+        """Refuses new batches: the server is about to stop listening, and a long one would hold it up."""
+        self._taking = False
 
     async def complaint(self) -> str | None:
         """Why this replica should get no requests now, or nothing."""
@@ -192,7 +198,7 @@ class Service:
                 settings.batch_body_bytes_max, settings.batch_items_max, settings.batch_requests_max, settings.bulk_lanes,
                 settings.request_timeout_s,
             ),
-            utc_now, clock, lambda: self.queue.refusal() == "draining",
+            utc_now, clock, lambda: not self._taking,
         )  # fmt: skip
         corrections = Corrections(self._reader, self.queue, access, window, zone, utc_now, settings.body_bytes_max)
         history = History(self._reader, access, settings.history_items_max)

@@ -111,7 +111,7 @@ def _run(settings: Settings, dsn: str, listener: socket.socket) -> int:
 
         service = Service(settings, dsn, on_unsafe=on_unsafe)
         app = traced(service.app, settings.otlp_endpoint) if settings.otlp_endpoint else service.app
-        server = Server(app, settings, service.begin_draining)
+        server = Server(app, settings, service)
         await server.serve(sockets=[listener])
 
     gc.collect()

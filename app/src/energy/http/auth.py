@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -58,9 +59,13 @@ class Credential:
     expires_at: datetime | None
     rate: RateLimit
 
+    def may(self, scope: str) -> bool:
+        """Whether the key has `scope`; `admin` has them all."""
+        return scope in self.scopes or "admin" in self.scopes
+
     def allow(self, scope: str) -> None:
-        """Raises `Problem` unless the key has `scope`; `admin` has them all."""
-        if scope not in self.scopes and "admin" not in self.scopes:
+        """Raises `Problem` unless the key has `scope`."""
+        if not self.may(scope):
             raise Problem("forbidden", f"The key {self.key_id} has no scope `{scope}`.")
 
 
@@ -130,7 +135,7 @@ class Authenticator:
         wait_s = credential.rate.take(self._clock())
         if wait_s > 0:
             detail = f"The key may make {self._rate[0]:g} requests a second."
-            raise Problem("rate_limited", detail, [(b"retry-after", b"%d" % max(1, round(wait_s + 0.5)))])
+            raise Problem("rate_limited", detail, _told(*self._rate, wait_s))
         return credential
 
     async def _look_up(self, keys: KeyStore, header: bytes) -> Credential:
@@ -156,6 +161,16 @@ class Authenticator:
         credential = Credential(key.key_id, key.scopes, key.device_id, key.account_no, key.expires_at, rate)
         self._known[header] = credential
         return credential
+
+
+def _told(rate_per_s: float, burst: int, wait_s: float) -> list[tuple[bytes, bytes]]:
+    """When to come back, and what the limit is (RateLimit header fields of the IETF's httpapi working group)."""
+    seconds = math.ceil(wait_s)
+    return [
+        (b"retry-after", b"%d" % seconds),
+        (b"ratelimit", b'"key";r=0;t=%d' % seconds),
+        (b"ratelimit-policy", b'"key";q=%d;w=%d' % (burst, math.ceil(burst / rate_per_s))),
+    ]
 
 
 def _refused() -> Problem:

@@ -30,7 +30,7 @@ from energy.wire.bodies import ReadingIn
 from energy.wire.problems import Problem
 
 _REASONS_MAX = 100
-_ITEMS_AT_A_TIME = 500
+_ITEMS_AT_A_TIME = 200
 """Items handled between two looks at the other requests: a batch must not hold the event loop for milliseconds."""
 
 Items = list[Reading | Problem]
@@ -96,18 +96,20 @@ class Batch:
         body = await unpack(raw, headers.get(b"content-encoding"), self._limits.body_bytes_max)
         items = await self._items(body, headers.get(b"content-type"), credential)
         readings = [item for item in items if isinstance(item, Reading)]
+        may_read = credential.may("read")
         if not atomic:
-            return await _result(items, await self._commit(self._committer, readings))
+            return await _result(items, await self._commit(self._committer, readings), may_read=may_read)
         bad = [_refused(index, item) for index, item in enumerate(items) if isinstance(item, Problem)]
         if bad:
             raise _nothing_stored(bad)
         try:
-            return await _result(items, await self._commit(self._atomic_committer, readings))
+            outcomes = await self._commit(self._atomic_committer, readings)
+            return await _result(items, outcomes, may_read=may_read)
         except NotAll as error:
             pairs = enumerate(zip(readings, error.outcomes, strict=True))
             raise _nothing_stored(
                 [
-                    _refused(n, problem_of(reading, outcome))
+                    _refused(n, problem_of(reading, outcome, may_read=may_read))
                     for n, (reading, outcome) in pairs
                     if not isinstance(outcome, Committed)
                 ]
@@ -153,7 +155,7 @@ def _reading_of(item: ReadingIn | Problem, foreign: Mapping[UUID, Problem], now:
         return problem
 
 
-async def _result(items: Items, outcomes: Sequence[Outcome]) -> BatchResult:
+async def _result(items: Items, outcomes: Sequence[Outcome], *, may_read: bool) -> BatchResult:
     """What became of each item. Raises `Problem` when nothing was decided for any of them."""
     if len(outcomes) == len(items) and all(isinstance(outcome, Undecided) for outcome in outcomes):
         raise problem_of(next(item for item in items if isinstance(item, Reading)), least_certain(outcomes))
@@ -164,13 +166,13 @@ async def _result(items: Items, outcomes: Sequence[Outcome]) -> BatchResult:
             result.refused += 1
             result.items.append(_refused(index, item))
         else:
-            result.items.append(_counted(result, index, item, next(left)))
+            result.items.append(_counted(result, index, item, next(left), may_read=may_read))
         if index % _ITEMS_AT_A_TIME == 0:
             await asyncio.sleep(0)
     return result
 
 
-def _counted(result: BatchResult, index: int, reading: Reading, outcome: Outcome) -> ItemResult:
+def _counted(result: BatchResult, index: int, reading: Reading, outcome: Outcome, *, may_read: bool) -> ItemResult:
     if isinstance(outcome, Committed):
         result.replayed += outcome.replayed
         result.stored += not outcome.replayed
@@ -178,7 +180,7 @@ def _counted(result: BatchResult, index: int, reading: Reading, outcome: Outcome
     undecided = isinstance(outcome, Undecided)
     result.undecided += undecided
     result.refused += not undecided
-    return _refused(index, problem_of(reading, outcome))
+    return _refused(index, problem_of(reading, outcome, may_read=may_read))
 
 
 def _refused(index: int, problem: Problem) -> ItemResult:

@@ -13,8 +13,8 @@ from energy.http.responses import Receive, Scope
 from energy.wire.problems import Problem
 
 _GZIP = 16 + zlib.MAX_WBITS
-_PACKED_BYTES, _PLAIN_BYTES = 8_192, 262_144
-"""Most bytes that go into the unpacker, and come out of it, at a time: a few hundred microseconds."""
+_PACKED_BYTES, _PLAIN_BYTES = 4_096, 65_536
+"""Most bytes that go into the unpacker, and come out of it, at a time: some hundred microseconds of work."""
 
 
 class ClientGone(Exception):

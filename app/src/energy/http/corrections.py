@@ -50,7 +50,7 @@ class Corrections:
         """Stores a reading that supersedes another one."""
         headers = request.scope["header_map"]
         path = path_of(request, ReadingPath)
-        await self.access.to_device(request, "ingest", path.device_id)
+        credential = await self.access.to_device(request, "ingest", path.device_id)
         require_json(headers)
         body = _decode(await read_body(request.scope, request.receive, self.body_bytes_max))
         wrong = await self.store.find(path.device_id, path.reading_id)
@@ -69,7 +69,7 @@ class Corrections:
         except Overloaded as overloaded:
             raise shed(overloaded.reason) from None
         if not isinstance(outcome, Committed):
-            raise problem_of(reading, outcome)
+            raise problem_of(reading, outcome, may_read=credential.may("read"))
         replayed = outcome.replayed
         return json(receipt_of(reading, outcome), _REPLAYED if replayed else None, 200 if replayed else 201)
 

@@ -60,7 +60,7 @@ class Readings:
         except Overloaded as overloaded:
             raise shed(overloaded.reason) from None
         if not isinstance(outcome, Committed):
-            raise problem_of(reading, outcome)
+            raise problem_of(reading, outcome, may_read=credential.may("read"))
         receipt = encode(receipt_of(reading, outcome))
         if outcome.replayed:
             await respond(send, 200, receipt, headers=(REPLAYED,))

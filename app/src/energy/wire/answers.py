@@ -151,13 +151,14 @@ def receipt_of(reading: Reading, outcome: Committed) -> Receipt:
     )
 
 
-def problem_of(reading: Reading, outcome: Outcome) -> Problem:
-    """The refusal for every outcome but `Committed`."""
+def problem_of(reading: Reading, outcome: Outcome, *, may_read: bool = True) -> Problem:
+    """The refusal for every outcome but `Committed`. Without `may_read` it tells nothing of what is stored."""
     match outcome:
         case Doubtful():
-            return _doubtful(reading, outcome)
+            known = (outcome.previous, outcome.next) if may_read else (None, None)
+            return _doubtful(reading, outcome.flags, *known)
         case Conflicting(stored):
-            return _id_taken(stored)
+            return _id_taken(stored if may_read else None)
         case Unstorable(reason):
             return Problem("unstorable", f"The database says: {reason[:200]}. The reading was not stored.")
         case Undecided(maybe_stored=True):
@@ -167,37 +168,31 @@ def problem_of(reading: Reading, outcome: Outcome) -> Problem:
             return Problem("database_unavailable", "The reading was not stored. Send it again later.")
 
 
-def _doubtful(reading: Reading, outcome: Doubtful) -> Problem:
-    flags, previous, following = outcome.flags, outcome.previous, outcome.next
-    more: dict[str, object] = {
-        "flags": flags,
-        "previous": _neighbour(previous),
-        "next": _neighbour(following),
-    }
-    if previous is not None and Flag.LESS_THAN_PREVIOUS in flags:
-        detail = (
-            f"{reading.register} was {plain(previous.value)} on {previous.read_at:%Y-%m-%d}; you sent {plain(Decimal(reading.value))}. "
-            "Check the decimal point, or send it again with confirm=true."
+def _doubtful(
+    reading: Reading, flags: tuple[str, ...], previous: Neighbour | None, following: Neighbour | None
+) -> Problem:
+    more: dict[str, object] = {"flags": flags, "previous": _neighbour(previous), "next": _neighbour(following)}
+    was = f"{reading.register} was {plain(previous.value)} on {previous.read_at:%Y-%m-%d}" if previous else ""
+    if Flag.LESS_THAN_PREVIOUS in flags and (previous or not following):
+        what = f"{was or f'The {reading.register} before it was higher'}; you sent {plain(Decimal(reading.value))}."
+        return Problem(
+            "less_than_previous", f"{what} Check the decimal point, or send it again with confirm=true.", more=more
         )
-        return Problem("less_than_previous", detail, more=more)
     reasons = ", ".join(flag for flag in flags if flag not in (Flag.UNMATCHED, Flag.OUT_OF_WINDOW))
-    was = f" The previous value was {plain(previous.value)} on {previous.read_at:%Y-%m-%d}." if previous else ""
+    compared = f" {was}." if was else ""
     if following is not None:
-        was += f" The next value is {plain(following.value)} on {following.read_at:%Y-%m-%d}."
-    return Problem(
-        "doubtful", f"The reading looks wrong: {reasons}.{was} Check it, or send it again with confirm=true.", more=more
-    )
+        compared += f" The next value is {plain(following.value)} on {following.read_at:%Y-%m-%d}."
+    detail = f"The reading looks wrong: {reasons}.{compared} Check it, or send it again with confirm=true."
+    return Problem("doubtful", detail, more=more)
 
 
 def _neighbour(compared: Neighbour | None) -> NeighbourOut | None:
     return NeighbourOut(value_text(compared.value), compared.read_at) if compared else None
 
 
-def _id_taken(stored: Stored) -> Problem:
-    detail = (
-        f"Under this id {stored.register} = {plain(stored.value)} of {time_text(stored.read_at)} is stored already. "
-        "Use a new id for a new reading; to change a stored one, post a correction."
-    )
+def _id_taken(stored: Stored | None) -> Problem:
+    what = f"{stored.register} = {plain(stored.value)} of {time_text(stored.read_at)}" if stored else "another reading"
+    detail = f"Under this id {what} is stored already. Use a new id for a new reading; to change a stored one, post a correction."
     return Problem("id_taken", detail)
 
 

@@ -26,6 +26,8 @@ JSON, NDJSON, CSV = b"application/json", b"application/x-ndjson", b"text/csv"
 KINDS = {JSON: JSON, NDJSON: NDJSON, b"application/jsonl": NDJSON, b"application/ndjson": NDJSON, CSV: CSV}
 _COMMAS_MAX = len(ReadingIn.__struct_fields__)
 """Most commas that one reading adds to an array."""
+_ITEM_BYTES_MAX = 16_384
+_SLICE_BYTES_MAX = 262_144
 
 _decode_item = decoder(ReadingIn)
 _decode_all = msgspec.json.Decoder(list[ReadingIn]).decode
@@ -77,6 +79,8 @@ def _lines(body: bytes, items_max: int) -> Iterator[bytes]:
 
 def _decoded(raws: list[bytes | msgspec.Raw]) -> list[Item]:
     together = b"[" + b",".join(raws) + b"]"
+    if len(together) > _SLICE_BYTES_MAX:
+        return [_one(bytes(raw)) for raw in raws]
     try:
         items = _decode_all(together)
     except (ValueError, RecursionError, OverflowError):
@@ -87,6 +91,8 @@ def _decoded(raws: list[bytes | msgspec.Raw]) -> list[Item]:
 
 
 def _one(raw: bytes) -> Item:
+    if len(raw) > _ITEM_BYTES_MAX:
+        return Problem("invalid", f"One reading may have at most {_ITEM_BYTES_MAX} bytes.")
     try:
         return _decode_item(raw)
     except Problem as problem:
