@@ -173,7 +173,7 @@ def _doubtful(
 ) -> Problem:
     more: dict[str, object] = {"flags": flags, "previous": _neighbour(previous), "next": _neighbour(following)}
     was = f"{reading.register} was {plain(previous.value)} on {previous.read_at:%Y-%m-%d}" if previous else ""
-    if Flag.LESS_THAN_PREVIOUS in flags and (previous or not following):
+    if Flag.LESS_THAN_PREVIOUS in flags:
         what = f"{was or f'The {reading.register} before it was higher'}; you sent {plain(Decimal(reading.value))}."
         return Problem(
             "less_than_previous", f"{what} Check the decimal point, or send it again with confirm=true.", more=more
