@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from uuid import uuid4
 
@@ -9,15 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy.domain.reading import Committed, Conflicting, Reading, Undecided, Unstorable
+from energy.domain.reading import Committed, Conflicting, Doubtful, Reading, Undecided, Unstorable
 from energy.ingest.committer import Committer
-from energy.store.ports import Interrupted, NotAll, Poisoned, Unavailable
+from energy.store.ports import BatchStore, Interrupted, NotAll, Poisoned, Unavailable
+from simulation.world import DOUBTFUL, PERIOD, Database, SimulatedStore
 from unit.energy.fakes import Clock, ToldStore, a_reading
 
 SOON = 110.0
 
 
-def committer(store: ToldStore, clock: Clock | None = None, *, atomic: bool = False) -> Committer:
+def committer(store: BatchStore, clock: Clock | None = None, *, atomic: bool = False) -> Committer:
     clock = clock or Clock()
     return Committer(store, clock, clock.sleep, atomic=atomic)
 
@@ -118,6 +120,25 @@ async def test_of_two_contents_under_one_id_the_first_wins() -> None:
     assert isinstance(outcomes[0], Committed)
     assert isinstance(outcomes[1], Conflicting)
     assert [r.value for r in store.stored.values()] == ["1.000"]
+
+
+async def test_a_repeat_beside_another_content_of_its_id_is_still_a_repeat() -> None:
+    kept = a_reading("1.000")
+    changed = replace(kept, value="2.000")
+    store = SimulatedStore(Database(random.Random(1), 0.0, (), 0.0), "queue")  # noqa: S311 - nothing is left to chance
+    await committer(store).commit([kept], SOON)
+    outcomes = await committer(store).commit([changed, kept], SOON)
+    assert isinstance(outcomes[0], Conflicting)
+    assert outcomes[1] == Committed(PERIOD, (), replayed=True)
+
+
+async def test_what_is_wrong_with_one_content_is_not_said_of_another() -> None:
+    doubtful = replace(a_reading("1.000"), source=DOUBTFUL)
+    other = replace(doubtful, value="2.000", source="meter")
+    store = SimulatedStore(Database(random.Random(1), 0.0, (), 0.0), "queue")  # noqa: S311 - nothing is left to chance
+    outcomes = await committer(store).commit([doubtful, other], SOON)
+    assert isinstance(outcomes[0], Doubtful)
+    assert isinstance(outcomes[1], Unstorable)
 
 
 async def test_an_atomic_batch_is_never_halved() -> None:

@@ -148,3 +148,11 @@ async def test_a_client_that_hung_up_does_not_disturb_the_others() -> None:
     assert isinstance(await waiting, Committed)
     assert isinstance(await first, Committed)
     await queue.drain()
+
+
+async def test_what_has_waited_for_a_lane_does_not_wait_for_company_as_well() -> None:
+    clock, store = Clock(), ToldStore()
+    queue = a_queue(store, clock, lanes=1, linger_s=60.0, deadline_s=100.0)
+    waiting = queue.submit(a_reading())
+    clock.now += 60.0
+    assert isinstance(await waiting, Committed)

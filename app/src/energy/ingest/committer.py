@@ -23,6 +23,7 @@ from energy.domain.reading import (
     Stored,
     Undecided,
     Unstorable,
+    same_content,
     same_request,
 )
 from energy.ingest.accounting import count
@@ -32,6 +33,8 @@ Id = tuple[UUID, UUID]
 
 BACKOFF_FIRST_S = 0.02
 BACKOFF_MAX_S = 1.0
+
+_TWO_CONTENTS = "an id occurs twice with different contents"
 
 
 class Committer:
@@ -60,7 +63,7 @@ class Committer:
             first_of.setdefault(_id(reading), reading)
         batch = sorted(first_of.values(), key=_id)  # in the key's order: two batches that lock rows crosswise deadlock
         if self._atomic and any(not same_request(reading, first_of[_id(reading)]) for reading in readings):
-            raise NotAll([Unstorable("an id occurs twice with different contents")] * len(readings))
+            raise NotAll([Unstorable(_TWO_CONTENTS)] * len(readings))
         try:
             settled = await self._settle(batch, deadline)
         except NotAll as error:
@@ -117,14 +120,23 @@ def _for_each(
 
 
 def _repeated(reading: Reading, first: Reading, outcome: Outcome) -> Outcome:
-    """What the second of two readings with one id gets, when both were in the same batch."""
-    if not isinstance(outcome, Committed):
+    """What the second of two readings with one id gets, when both were in the same batch and only the first was sent."""
+    if isinstance(outcome, Undecided):
         return outcome
     if same_request(reading, first):
-        return replace(outcome, replayed=True)
-    return Conflicting(
-        Stored(
-            first.device_id, first.reading_id, first.register, Decimal(first.value), first.read_at, first.received_at,
-            outcome.period, first.source, "flagged" if outcome.flags else "accepted", outcome.flags, first.supersedes,
-        )
-    )  # fmt: skip
+        return replace(outcome, replayed=True) if isinstance(outcome, Committed) else outcome
+    match outcome:
+        case Committed():
+            return Conflicting(
+                Stored(
+                    first.device_id, first.reading_id, first.register, Decimal(first.value), first.read_at,
+                    first.received_at, outcome.period, first.source, "flagged" if outcome.flags else "accepted",
+                    outcome.flags, first.supersedes,
+                )
+            )  # fmt: skip
+        case Conflicting(stored) if same_content(reading, stored):
+            return Committed(stored.period, stored.flags, replayed=True)
+        case Conflicting():
+            return outcome
+        case _:  # the first was refused for what it was, which says nothing of this one
+            return Unstorable(_TWO_CONTENTS)

@@ -118,8 +118,11 @@ class IngestQueue:
 
     async def _lane(self) -> None:
         while await self._something_waits():
-            if self.limits.linger_s and not self._draining:
-                await asyncio.sleep(self.limits.linger_s)
+            left_s = (
+                self.limits.linger_s - self.age_s
+            )  # of the oldest: what has waited for a lane has waited for company
+            if left_s > 0 and not self._draining:
+                await asyncio.sleep(left_s)
             batch = self._take()
             if batch:
                 await self._settle(batch)
