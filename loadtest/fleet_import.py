@@ -7,13 +7,14 @@ import json
 import os
 import subprocess
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 
 import asyncpg
 
-from loadtest import service
 from loadtest.settings import setting
+from tools.local.postgres import Postgres
+from tools.local.service import ENERGY
 
 SIZES = """
 SELECT (SELECT count(*) FROM meters) AS meters, (SELECT count(*) FROM readings) AS readings,
@@ -24,13 +25,14 @@ SELECT (SELECT count(*) FROM meters) AS meters, (SELECT count(*) FROM readings) 
 def run(fleet: Path) -> Path:
     """Into LOAD_DATABASE_URL, or an embedded PostgreSQL of its own that is gone afterwards. Returns the file of figures."""
     named = setting("LOAD_DATABASE_URL")
-    with nullcontext(named) if named else service.postgres() as url:
+    with ExitStack() as stack:
+        url = named or stack.enter_context(Postgres()).dsn
         environment = {**os.environ, "ENERGY_DATABASE_URL": url}
-        subprocess.run([service.ENERGY, "migrate"], env=environment, check=True)
+        subprocess.run([ENERGY, "migrate"], env=environment, check=True)
         figures: dict[str, object] = {"cores": os.cpu_count()}
         for what in ("meters", "readings"):
             started = time.monotonic()
-            subprocess.run([service.ENERGY, "import", what, fleet / f"{what}.csv"], env=environment, check=True)
+            subprocess.run([ENERGY, "import", what, fleet / f"{what}.csv"], env=environment, check=True)
             figures[f"{what}_s"] = round(time.monotonic() - started, 1)
         figures |= asyncio.run(_sizes(url))
     target = fleet / "import.json"

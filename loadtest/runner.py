@@ -24,8 +24,8 @@ from rich.console import Console
 
 from loadtest import ledger, verdict
 from loadtest.sampler import Cluster, Sampler
-from loadtest.service import free_port
 from loadtest.settings import SCRIPTS, changed, setting
+from tools.local.waiting import free_port
 
 K6 = shutil.which("k6", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}") or "k6"
 LEAST_LOAD_TO_NOTE = 0.5

@@ -2,6 +2,7 @@
 
 | program | who calls it |
 |---|---|
+| `tools.local` | tests, load lab and benchmark: PostgreSQL and the service on this machine |
 | `tools.cluster` | `make cluster-up`, `make install`, `make images`, the tests that need a Kubernetes or its tools |
 | `tools.bench` | `make bench` |
 | `tools.render` | `make render`; tests/chart compares what it writes |

@@ -17,7 +17,7 @@ from support.fixtures import StartService
 from support.postgres import TestServer, execute, run
 from support.samples import add_meter, reading
 from support.service import ServiceThread, client_of
-from support.waiting import until
+from tools.local.waiting import until
 
 TTL_S = 0.5
 

@@ -17,7 +17,7 @@ from support.fixtures import StartProcess
 from support.postgres import TestServer, query
 from support.samples import reading
 from support.service import ServiceProcess, ServiceThread, client_of, energy, program
-from support.waiting import until
+from tools.local.waiting import until
 
 
 def test_sigterm_drains_and_everything_acknowledged_is_there(start_process: StartProcess, postgres: TestServer) -> None:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from energy.store.embedded import EmbeddedPostgres
-from tools.cluster.control_plane import free_port
 from tools.cluster.network import HOST
+from tools.local.waiting import free_port
 
 _PODS_AND_HOST = "host all all 10.0.0.0/8 trust\n"
 

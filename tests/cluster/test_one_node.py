@@ -9,7 +9,8 @@ import pytest
 
 from cluster import objects
 from cluster.database import Database
-from tools.cluster import Cluster, Manifest, RefusedError, wait_until
+from tools.cluster import Cluster, Manifest, RefusedError
+from tools.local.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -59,9 +60,9 @@ def test_a_person_can_look_inside(one_node: Cluster, one_node_namespace: str) ->
     one_node.kubectl.apply(objects.pod("talks", one_node_namespace, objects.pod_spec(talks)))
     one_node.kubectl("wait", "pod/talks", "--for=condition=Ready", "-n", one_node_namespace, "--timeout=60s")
     in_namespace = ("-n", one_node_namespace)
-    wait_until(lambda: one_node.kubectl("logs", "talks", *in_namespace) == "hello\n", "the log says hello")
+    until(lambda: one_node.kubectl("logs", "talks", *in_namespace) == "hello\n", "the log says hello")
     assert one_node.kubectl("exec", "talks", *in_namespace, "--", "python", "-c", "print(6 * 7)") == "42\n"
-    top = wait_until(lambda: measured(one_node, "pod", "talks", *in_namespace), "kubectl top knows the pod")
+    top = until(lambda: measured(one_node, "pod", "talks", *in_namespace), "kubectl top knows the pod")
     assert "Mi" in top
     assert "node-1" in one_node.kubectl("top", "node")
 
@@ -143,11 +144,10 @@ def test_the_service_scales_out_under_load_and_shares_the_requests(
         k6 = subprocess.Popen(["k6", "run", "--quiet", load], env=target, stdout=log, stderr=log)
         with k6:
             try:
-                stored = wait_until(
+                stored = until(
                     lambda: stored_by_pod(one_node, one_node_namespace),
                     "three pods and more have stored readings",
                     timeout_s=100,
-                    every_s=1,
                 )
             finally:
                 k6.terminate()

@@ -3,7 +3,8 @@
 import pytest
 
 from cluster import objects
-from tools.cluster import Cluster, Manifest, RefusedError, wait_until
+from tools.cluster import Cluster, Manifest, RefusedError
+from tools.local.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -56,7 +57,7 @@ def test_a_node_that_is_cut_off_is_noticed_and_comes_back(three_nodes: Cluster, 
     node.cut()
     try:
         node.wait_not_ready()
-        wait_until(
+        until(
             lambda: node.name not in nodes_of(ready_pods(three_nodes, three_nodes_namespace)),
             "the Service no longer counts on the node",
         )
@@ -93,11 +94,10 @@ def test_the_pods_of_a_killed_node_move(three_nodes: Cluster, three_nodes_namesp
     node = three_nodes.nodes[2]
     node.kill()
     try:
-        moved = wait_until(
+        moved = until(
             lambda: three_elsewhere(three_nodes, three_nodes_namespace, node.name),
             "three pods run on the other nodes",
             timeout_s=90,
-            every_s=0.5,
         )
         assert nodes_of(moved) == {"node-1", "node-2"}
     finally:

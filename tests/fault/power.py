@@ -26,7 +26,7 @@ from fault import killing
 from fault.disk import FILE_NAME, ORDERS, Cut
 from fault.rounds import Machine
 from support.postgres import TestServer, execute
-from support.waiting import until
+from tools.local.waiting import until
 
 DISK_BYTES = 1 << 30
 CHECKPOINT_SHARE = 0.5

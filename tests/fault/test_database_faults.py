@@ -18,7 +18,7 @@ from fault.proxy import Proxy
 from support.fixtures import StartService
 from support.postgres import TestServer, execute, query
 from support.service import client_of
-from support.waiting import until
+from tools.local.waiting import until
 
 REQUEST_TIMEOUT_S = 1.0
 PATIENCE_S = 1.5

@@ -14,7 +14,7 @@ import pytest
 from energy.store.embedded import EmbeddedPostgres
 from fault import killing
 from support.service import ServiceProcess, client_of
-from support.waiting import until
+from tools.local.waiting import until
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from fault.rounds import base_url, rows_of
 from support.fixtures import StartProcess, StartService
 from support.postgres import TestServer, execute
 from support.service import Running, client_of
-from support.waiting import until
+from tools.local.waiting import until
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from fault.proxy import Proxy
 from support.fixtures import StartService
 from support.postgres import OPTIONS, TestServer, execute, query
 from support.service import client_of
-from support.waiting import until
+from tools.local.waiting import until
 
 LAG_MAX_S = 0.5
 REQUEST_TIMEOUT_S = 3.0

@@ -24,7 +24,7 @@ from fault import killing
 from support.postgres import TestServer, execute, query, run
 from support.samples import add_meter, reading
 from support.service import ServiceProcess, ServiceThread, client_of, energy, wait_until_ready
-from support.waiting import until
+from tools.local.waiting import until
 
 PAGE = "docs/operations.md"
 TABLES = ("accounts", "meters", "readings", "api_keys", "alembic_version")

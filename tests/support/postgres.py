@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import shutil
-import tempfile
 import threading
 from collections.abc import Coroutine
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from energy.store import migrations
-from energy.store.embedded import EmbeddedPostgres
+from tools.local.postgres import Postgres
 
 _T = TypeVar("_T")
 
@@ -43,17 +41,13 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
     return result[0]
 
 
-class TestServer:
-    """One embedded server in a new directory of its own, in `parent`; `options` go to its command line."""
+class TestServer(Postgres):
+    """A server with as many fresh databases as are asked for."""
 
     __test__ = False
 
     def __init__(self, *options: str, parent: Path | None = None) -> None:
-        # Not pytest's own temporary directory: only its owner may enter that, and the server runs as another user.
-        self.home = Path(tempfile.mkdtemp(prefix="energy-test-pg-", dir=parent))
-        self.home.chmod(0o755)
-        self.postgres = EmbeddedPostgres(self.home / "data", (*OPTIONS, *options))
-        self.postgres.start()
+        super().__init__(*OPTIONS, *options, parent=parent)
         self._numbers = itertools.count(1)
         self._template: str | None = None
 
@@ -62,9 +56,9 @@ class TestServer:
         """Where PostgreSQL's programs are."""
         return self.postgres._bin
 
-    def dsn(self, database: str) -> str:
+    def dsn_of(self, database: str) -> str:
         """How to reach one of its databases."""
-        return self.postgres.dsn.replace("/postgres?", f"/{database}?")
+        return self.dsn.replace("/postgres?", f"/{database}?")
 
     def empty(self) -> str:
         """The DSN of a new database without a schema."""
@@ -80,14 +74,8 @@ class TestServer:
 
     def _create(self, template: str) -> str:
         name = f"test_{next(self._numbers)}"
-        execute(self.postgres.dsn, f"CREATE DATABASE {name} TEMPLATE {template}")
-        return self.dsn(name)
-
-    def close(self) -> None:
-        """Ends it without a last checkpoint, which would write for seconds what is removed right after, and removes it."""
-        if self.postgres._ctl("status", check=False) == 0:
-            self.postgres._ctl("-w", "-m", "immediate", "stop")
-        shutil.rmtree(self.home)
+        execute(self.dsn, f"CREATE DATABASE {name} TEMPLATE {template}")
+        return self.dsn_of(name)
 
 
 def query(dsn: str, sql: str, *arguments: object) -> list[asyncpg.Record]:

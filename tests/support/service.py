@@ -10,8 +10,6 @@ import asyncio
 import contextlib
 import io
 import os
-import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -29,13 +27,10 @@ from energy.cli.main import main
 from energy.server import Server, listening, loop_factory
 from energy.service import Service
 from energy.settings import Settings
-from support.waiting import until
+from tools.local import service as running
 
-PROGRAM = Path(sys.executable).with_name("energy")
 OPEN_ALL_MONTH: dict[str, Any] = {"window_from_day": 1, "window_to_day": 31}
 """So that no test's result depends on the day it runs on."""
-_GREETING = re.compile(r"listens on http://([\d.]+):(\d+)")
-START_TIMEOUT_S = 60.0
 
 
 class Running(Protocol):
@@ -54,15 +49,7 @@ def client_of(service: Running, **options: Any) -> httpx.Client:
 
 def wait_until_ready(service: Running, probe: str = "/readyz") -> None:
     """Returns when the probe says so."""
-    with client_of(service) as client:
-        until(lambda: _probed(client, probe) == 200, probe, START_TIMEOUT_S)
-
-
-def _probed(client: httpx.Client, probe: str) -> int:
-    try:
-        return client.get(probe).status_code
-    except httpx.TransportError:
-        return 0
+    running.wait_until_ready(service.address, probe)
 
 
 class ServiceThread:
@@ -79,7 +66,7 @@ class ServiceThread:
         self._thread = threading.Thread(target=self._body, name="service", daemon=True)
         self._thread.start()
         try:
-            assert self._ready.wait(START_TIMEOUT_S), "the service's thread hangs"
+            assert self._ready.wait(running.START_TIMEOUT_S), "the service's thread hangs"
             assert not self._failure, f"the service did not start: {self._failure}"
             wait_until_ready(self)
         except BaseException:
@@ -107,7 +94,7 @@ class ServiceThread:
         """Drains and ends it."""
         if self._server is not None:
             self._server.stop()
-        self._thread.join(START_TIMEOUT_S)
+        self._thread.join(running.START_TIMEOUT_S)
 
     def __enter__(self) -> Self:
         return self
@@ -153,62 +140,21 @@ def energy(*arguments: str, **settings: Any) -> Run:
 def program(*arguments: str, stdin: str | None = None, **settings: Any) -> Run:
     """The same as a process of its own, with `stdin` as its standard input."""
     run = subprocess.run(
-        [PROGRAM, *arguments],
+        [running.ENERGY, *arguments],
         env=environment(**settings), input=stdin, capture_output=True, text=True, timeout=90, check=False,
     )  # fmt: skip
     return Run(run.returncode, run.stdout, run.stderr)
 
 
-class ServiceProcess:
-    """`energy serve` as a person starts it. What it writes is in `output`."""
+class ServiceProcess(running.ServiceProcess):
+    """`energy serve` as a person starts it, with these settings and no others. What it writes is in `output`."""
 
     def __init__(self, *arguments: str, ready: bool = True, **settings: Any) -> None:
         given: Mapping[str, Any] = {"auth": "off", "port": 0, **OPEN_ALL_MONTH, **settings}
-        self._log = tempfile.NamedTemporaryFile(prefix="energy-serve-", suffix=".log")  # noqa: SIM115 - closed by stop()
-        self.process = subprocess.Popen(
-            [PROGRAM, "serve", *arguments], env=environment(**given), stdout=self._log, stderr=subprocess.STDOUT
-        )
-        try:
-            until(lambda: self._greeting() or self.process.poll() is not None, "the greeting", START_TIMEOUT_S)
-            greeting = self._greeting()
-            assert greeting is not None, f"it ended with {self.process.returncode}: {self.output}"
-            self.address = (greeting[1], int(greeting[2]))
-            wait_until_ready(self, "/readyz" if ready else "/livez")
-        except BaseException:
-            self.kill()
-            raise
-
-    @property
-    def output(self) -> str:
-        """Everything it has written so far."""
-        return Path(self._log.name).read_text()
-
-    def _greeting(self) -> re.Match[str] | None:
-        return _GREETING.search(self.output)
-
-    def terminate(self) -> None:
-        """SIGTERM, without waiting."""
-        self.process.send_signal(signal.SIGTERM)
-
-    def stop(self) -> int:
-        """SIGTERM; returns the exit code."""
-        if self.process.poll() is None:
-            self.terminate()
-        return self.process.wait(60)
+        self._file = tempfile.NamedTemporaryFile(prefix="energy-serve-", suffix=".log")  # noqa: SIM115 - closed by kill()
+        probe = "/readyz" if ready else "/livez"
+        super().__init__(environment(**given), Path(self._file.name), *arguments, probe=probe)
 
     def kill(self) -> None:
-        """Ends it without asking (kill -9), if it still runs."""
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(60)
-        self._log.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        try:
-            if error is None:
-                self.stop()
-        finally:
-            self.kill()
+        super().kill()
+        self._file.close()

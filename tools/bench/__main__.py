@@ -9,7 +9,6 @@ import platform
 import re
 import shutil
 import sys
-import tempfile
 import time
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -24,12 +23,12 @@ from energy.http.auth import new_key
 from energy.service import database_of
 from energy.settings import Settings
 from energy.store import migrations
-from energy.store.embedded import EmbeddedPostgres
 from energy.store.postgres.keys import PostgresKeys
 from energy.store.postgres.statements import APPEND
 from tools.bench import servers, sql
 from tools.bench.load import SECONDS, Point, console, wrk
 from tools.bench.probe import Probe
+from tools.local.postgres import Postgres
 
 ROWS_BEFORE = int(os.environ.get("BENCH_ROWS", "1000000"))
 _POSTGRES: list[int] = []  # the process of the database that this run has started
@@ -167,22 +166,15 @@ def main() -> int:
         console.print("bench: needs wrk (Debian: apt-get install wrk).", style="red")
         return 2
     points: list[Point] = []
-    with tempfile.TemporaryDirectory(prefix="energy-bench-") as directory:
-        server = EmbeddedPostgres(Path(directory) / "pg", ("-c max_wal_size=4GB",))
-        server.start()
-        _POSTGRES.append(int((server.data_dir / "postmaster.pid").read_text().split()[0]))
-        try:
-            asyncio.run(migrations.migrate(server.dsn, cockroach=False, timeout_s=10))
-            for table in ("empty", "full"):
-                console.print(
-                    f"[bold]{'an empty table' if table == 'empty' else f'{ROWS_BEFORE:,} rows before'}[/bold]"
-                )
-                asyncio.run(prepare(server.dsn, table))
-                asyncio.run(measure_sql(server.dsn, table, points))
-                asyncio.run(prepare(server.dsn, table))
-                measure_service(server.dsn, table, points)
-        finally:
-            server.stop()
+    with Postgres("-c max_wal_size=4GB") as server:
+        _POSTGRES.append(server.pid)
+        asyncio.run(migrations.migrate(server.dsn, cockroach=False, timeout_s=10))
+        for table in ("empty", "full"):
+            console.print(f"[bold]{'an empty table' if table == 'empty' else f'{ROWS_BEFORE:,} rows before'}[/bold]")
+            asyncio.run(prepare(server.dsn, table))
+            asyncio.run(measure_sql(server.dsn, table, points))
+            asyncio.run(prepare(server.dsn, table))
+            measure_service(server.dsn, table, points)
     report(points)
     return 0
 

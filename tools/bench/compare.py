@@ -16,7 +16,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,9 +24,10 @@ from pathlib import Path
 import asyncpg
 from rich.table import Table
 
-from energy.store.embedded import EmbeddedPostgres
 from tools.bench import servers
 from tools.bench.load import Point, console, wrk
+from tools.local.postgres import Postgres
+from tools.local.service import ENERGY
 
 CLIENTS = (1, 4, 32, 256)
 PAIRS = int(os.environ.get("BENCH_PAIRS", "6"))
@@ -95,7 +95,7 @@ async def _create(dsn: str, name: str) -> str:
     return dsn.replace("/postgres?", f"/{name}?")
 
 
-def started(stack: ExitStack, postgres: EmbeddedPostgres, name: str, program: Path) -> servers.Server:
+def started(stack: ExitStack, postgres: Postgres, name: str, program: Path) -> servers.Server:
     """One side: its database, its schema, its key, its process."""
     dsn = asyncio.run(_create(postgres.dsn, name))
     environment = {**os.environ, "ENERGY_DATABASE_URL": dsn, "ENERGY_BOOTSTRAP_ADMIN_KEY": KEY}
@@ -139,18 +139,14 @@ def main() -> int:
         return 2
     commit = os.environ.get("BASE") or "HEAD~1"
     ratios: list[Ratio] = []
-    with tempfile.TemporaryDirectory(prefix="energy-bench-") as directory, ExitStack() as stack:
+    with ExitStack() as stack:
         program = stack.enter_context(checkout(commit))
-        Path(directory).chmod(0o755)  # PostgreSQL runs as a user of its own when root starts it
-        postgres = EmbeddedPostgres(Path(directory) / "pg", ("-c max_wal_size=4GB",))
-        postgres.start()
-        stack.callback(postgres.stop)
-        backend = int((postgres.data_dir / "postmaster.pid").read_text().split()[0])
-        here = started(stack, postgres, "here", servers.ENERGY)
+        postgres = stack.enter_context(Postgres("-c max_wal_size=4GB"))
+        here = started(stack, postgres, "here", ENERGY)
         base = started(stack, postgres, "base", program)
         for path in PATHS:
             for clients in CLIENTS:
-                ratios.extend(pairs(here, base, path, clients, backend))
+                ratios.extend(pairs(here, base, path, clients, postgres.pid))
     report(commit, ratios)
     return 0
 

@@ -8,8 +8,7 @@ import re
 import socket
 import subprocess
 import sys
-import time
-import urllib.error
+import tempfile
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,8 +16,7 @@ from pathlib import Path
 
 import psutil
 
-START_TIMEOUT_S = 60
-ENERGY = Path(sys.executable).with_name("energy")
+from tools.local.service import ENERGY, ServiceProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +33,13 @@ class Server:
 
 @contextlib.contextmanager
 def service(dsn: str, settings: Mapping[str, str], program: Path = ENERGY) -> Iterator[Server]:
-    """`energy serve` on a port that the system chooses; another checkout's with another `program`."""
+    """`energy serve`; another checkout's with another `program`."""
     environment = {**os.environ, "ENERGY_DATABASE_URL": dsn, "ENERGY_PORT": "0", **settings}
-    process = subprocess.Popen([program, "serve"], env=environment, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr is not None
-        found = re.search(r"http://([\d.]+):(\d+)", process.stderr.readline())
-        if found is None:
-            raise RuntimeError("the service did not say where it listens")
-        base = f"http://{found[1]}:{found[2]}"
-        _wait_for(base + "/readyz")
-        yield Server(base, (process.pid,))
-    finally:
-        process.terminate()
-        process.communicate(timeout=60)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ServiceProcess(environment, Path(folder) / "service.log", program=program) as started,
+    ):
+        yield Server(started.base, (started.process.pid,))
 
 
 @contextlib.contextmanager
@@ -66,18 +57,6 @@ def ceiling(processes: int = 1) -> Iterator[Server]:
             process.terminate()
         for process in started:
             process.wait(timeout=30)
-
-
-def _wait_for(url: str) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(url, timeout=2).close()  # noqa: S310 - our own address
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError(f"{url} did not answer within {START_TIMEOUT_S} s")
 
 
 def cpu_s(pids: Iterable[int]) -> float:

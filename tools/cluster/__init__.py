@@ -3,6 +3,5 @@
 from .cluster import Cluster
 from .kubectl import Kubectl, Manifest, RefusedError
 from .run import BusyError
-from .waiting import wait_until
 
-__all__ = ["BusyError", "Cluster", "Kubectl", "Manifest", "RefusedError", "wait_until"]
+__all__ = ["BusyError", "Cluster", "Kubectl", "Manifest", "RefusedError"]

@@ -4,14 +4,15 @@ DNS and metrics-server run as programs of the host behind Services without a sel
 cluster's own pods are only those that a test put there.
 """
 
+from tools.local.waiting import free_port, until
+
 from .binaries import program
-from .control_plane import ControlPlane, free_port
+from .control_plane import ControlPlane
 from .kubectl import Kubectl, Manifest
 from .network import HOST
 from .node import DNS_SERVICE
 from .pki import MASTERS
 from .run import Run
-from .waiting import wait_until
 
 VOLUMES = 30  # claimed once each: a released volume isn't given out again
 READY_TIMEOUT_S = 60.0
@@ -87,11 +88,10 @@ def _start_metrics(run: Run, control_plane: ControlPlane, kubectl: Kubectl) -> N
             },
         },
     )
-    wait_until(
+    until(
         lambda: metrics_are_served(kubectl) or not metrics.alive(),
         "the metrics API is served",
         timeout_s=READY_TIMEOUT_S,
-        every_s=0.5,
     )
     if not metrics.alive():
         raise RuntimeError(f"metrics-server ended:\n{metrics.last_words()}")

@@ -3,14 +3,13 @@
 Everything listens on one address with ports that the system chose, so that several control planes run side by side.
 """
 
-import socket
-
 import httpx
+
+from tools.local.waiting import free_port, until
 
 from .binaries import program
 from .pki import MASTERS, Authority
 from .run import Process, Run
-from .waiting import wait_until
 
 SERVICES = "10.96.0.0/16"
 FIRST_SERVICE = "10.96.0.1"  # the API server's own Service address: pods verify its certificate for it
@@ -46,12 +45,12 @@ class ControlPlane:
         if scheduler:
             self._start_scheduler()
         if controllers:
-            wait_until(self._has_default_account, "the default ServiceAccount exists", timeout_s=READY_TIMEOUT_S)
+            until(self._has_default_account, "the default ServiceAccount exists", timeout_s=READY_TIMEOUT_S)
 
     def start_apiserver(self) -> None:
         assert self.apiserver is None, "the API server runs already"
         self.apiserver = self._run.start("kube-apiserver", [program("kube-apiserver"), *self._apiserver_flags()])
-        wait_until(self._is_ready, "the API server is ready", timeout_s=READY_TIMEOUT_S)
+        until(self._is_ready, "the API server is ready", timeout_s=READY_TIMEOUT_S)
 
     def stop_apiserver(self) -> None:
         """Kills it: the harder fault, and asked politely it waits a minute for watches to end."""
@@ -164,11 +163,3 @@ class ControlPlane:
                 return client.get(self.server + path).status_code
         except httpx.TransportError:
             return None
-
-
-def free_port(address: str) -> int:
-    """A port that nobody listens on; the system doesn't give it out again soon."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        port: int = probe.getsockname()[1]
-    return port

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tools.local.waiting import until
+
 from .binaries import program
-from .waiting import wait_until
 
 Manifest = dict[str, Any]
 COMMAND_TIMEOUT_S = 120.0
@@ -83,7 +84,7 @@ class Kubectl:
             return seen if condition(seen) else None
 
         try:
-            return wait_until(look, f"{kind} {name} {what}", timeout_s=timeout_s, every_s=0.3) or {}
+            return until(look, f"{kind} {name} {what}", timeout_s=timeout_s) or {}
         except TimeoutError as timeout:
             raise TimeoutError(f"{timeout}\n{self.what_happened(namespace)}") from None
 

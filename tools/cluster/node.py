@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from tools.local.waiting import until
+
 from . import cgroups, remains
 from .binaries import program
 from .control_plane import PODS, ControlPlane
@@ -11,7 +13,6 @@ from .kubectl import Kubectl, Manifest
 from .network import Wire, node_address, pod_subnet
 from .packages import CNI_PLUGINS
 from .run import Process, Run
-from .waiting import wait_until
 
 DNS_SERVICE = "10.96.0.10"
 READY_TIMEOUT_S = 90.0
@@ -93,7 +94,7 @@ class Node:
         socket = self._folder / "containerd.sock"
         socket.unlink(missing_ok=True)  # left by a killed containerd: it would look as if the new one listened
         containerd = self._start("containerd", "containerd", f"--config={settings}")
-        wait_until(lambda: socket.exists() or not containerd.alive(), "containerd listens")
+        until(lambda: socket.exists() or not containerd.alive(), "containerd listens")
         if not containerd.alive():
             raise RuntimeError(f"containerd of {self.name} ended:\n{containerd.last_words()}")
         import_into(socket, pause_archive())

@@ -14,9 +14,10 @@ from typing import Any
 
 import psutil
 
+from tools.local.waiting import until
+
 from . import cgroups
 from .run import start_ticks
-from .waiting import wait_until
 
 CONTAINER_LOG_LINKS = Path("/var/log/containers")  # the kubelet links every log there, whatever its own log folder
 GONE_TIMEOUT_S = 20.0
@@ -111,9 +112,7 @@ def _end(processes: list[psutil.Process]) -> None:
             process.send_signal(signal.SIGKILL)
         except psutil.NoSuchProcess:
             continue
-    wait_until(
-        lambda: not any(_runs(process) for process in processes), f"{processes} have ended", timeout_s=GONE_TIMEOUT_S
-    )
+    until(lambda: not any(_runs(process) for process in processes), f"{processes} have ended", timeout_s=GONE_TIMEOUT_S)
 
 
 def _runs(process: psutil.Process) -> bool:
@@ -139,7 +138,7 @@ def _remove_cgroup(name: str) -> None:
     for top in cgroups.dirs_of(name):
         nested = sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True)
         for group in [*nested, top]:
-            wait_until(partial(_rmdir, group), f"cgroup {group} is empty", timeout_s=GONE_TIMEOUT_S)
+            until(partial(_rmdir, group), f"cgroup {group} is empty", timeout_s=GONE_TIMEOUT_S)
 
 
 def _rmdir(group: Path) -> bool:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil
 
-from .waiting import wait_until
+from tools.local.waiting import until
 
 STOP_TIMEOUT_S = 20.0
 _HELD: set["Run"] = set()  # a forgotten Run must not lose its lock to the garbage collector while its programs run
@@ -145,7 +145,7 @@ def open_run(name: str, *, wait_s: float = 0.0) -> Run:
     folder.mkdir(parents=True, exist_ok=True)
     lock = _lock_file(name).open("a+")
     try:
-        wait_until(lambda: _locked(lock), f"{name} is free", timeout_s=wait_s, every_s=0.5)
+        until(lambda: _locked(lock), f"{name} is free", timeout_s=wait_s)
     except TimeoutError:
         lock.seek(0)
         holder = lock.read().strip() or "unknown"

@@ -14,6 +14,7 @@ import asyncpg
 
 from tools.cluster import Cluster
 from tools.cluster.binaries import program
+from tools.render import HelmError
 
 CHART = Path(__file__).parents[3] / "helm" / "energy"
 INSTALL_TIMEOUT_S = 120
@@ -38,10 +39,6 @@ EXTERNAL: dict[str, Any] = {
     "cockroachdb": {"enabled": False},
     "database": {"external": {"existingSecret": "energy-database"}},
 }
-
-
-class HelmError(RuntimeError):
-    """Helm said no; the message is what it said, and what the cluster looked like."""
 
 
 class Release:

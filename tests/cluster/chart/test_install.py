@@ -10,7 +10,8 @@ import pytest
 
 from cluster.chart.release import EXTERNAL, Release, load, new_database, settled
 from cluster.database import Database
-from tools.cluster import Cluster, wait_until
+from tools.cluster import Cluster
+from tools.local.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600, func_only=True)]
 
@@ -72,7 +73,7 @@ def test_install_test_upgrade_rollback_uninstall(
     assert release.key() == key, "a re-apply doesn't empty the Secret that a Job filled"
 
     release.helm("uninstall", "energy", "--wait")
-    wait_until(lambda: not release.names("pods"), "the pods are gone", timeout_s=90)
+    until(lambda: not release.names("pods"), "the pods are gone", timeout_s=90)
     kinds = kubectl("api-resources", "--namespaced", "--verbs=list", "-o", "name").split()
     left = {
         f"{kind}/{name}"
@@ -127,14 +128,12 @@ def test_no_reading_is_lost_while_it_scales_rolls_and_loses_pods(
     release = Release(one_node, one_node_namespace, tmp_path, EXTERNAL, scaling)
     release.install()
     with load(release, tmp_path, rate=300, seconds=120) as running:
-        wait_until(lambda: len(release.ready_pods()) >= 2, "the HPA has scaled out", timeout_s=70, every_s=0.5)
+        until(lambda: len(release.ready_pods()) >= 2, "the HPA has scaled out", timeout_s=70)
         release.upgrade("--set=app.podAnnotations.rolled=once")
         for _ in range(2):
             victim = release.ready_pods()[0]
             one_node.kubectl("delete", "pod", victim, "-n", one_node_namespace, "--wait=false")
-            wait_until(
-                partial(has_taken_over, release, victim), "another pod has taken over", timeout_s=60, every_s=0.5
-            )
+            until(partial(has_taken_over, release, victim), "another pod has taken over", timeout_s=60)
         assert running.running, "the faults came while the load was on"
         settled(running, database_url)
     release.helm("uninstall", "energy")

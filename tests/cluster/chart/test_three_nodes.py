@@ -7,7 +7,8 @@ import pytest
 
 from cluster.chart.release import EXTERNAL, Release, load, new_database, settled
 from cluster.database import Database
-from tools.cluster import Cluster, wait_until
+from tools.cluster import Cluster
+from tools.local.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600, func_only=True)]
 SPREAD = {"autoscaling": {"minReplicas": 3, "maxReplicas": 4}, "operator": {"enabled": False}}
@@ -20,7 +21,7 @@ def release(
     url = new_database(three_nodes, three_nodes_namespace, pod_database.url)
     made = Release(three_nodes, three_nodes_namespace, tmp_path, EXTERNAL, SPREAD)
     made.install()
-    wait_until(lambda: len(made.ready_pods()) >= 3, "three pods are ready", timeout_s=60)
+    until(lambda: len(made.ready_pods()) >= 3, "three pods are ready", timeout_s=60)
     yield made, url
     made.helm("uninstall", "energy")
 
@@ -34,7 +35,7 @@ def test_no_reading_is_lost_while_a_node_is_drained_and_one_is_cut_off(
         drained.drain()
         assert made.ready_pods(), "the budget kept pods serving"
         drained.uncordon()
-        wait_until(lambda: len(made.ready_pods()) >= 3, "three pods again", timeout_s=60)
+        until(lambda: len(made.ready_pods()) >= 3, "three pods again", timeout_s=60)
         cut.cut()
         cut.wait_not_ready()
         cut.heal()

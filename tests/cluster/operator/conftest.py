@@ -15,7 +15,8 @@ import yaml
 
 from cluster.fixtures import demand
 from prescaler.kube.client import credentials
-from tools.cluster import Cluster, RefusedError, wait_until
+from tools.cluster import Cluster, RefusedError
+from tools.local.waiting import until
 from unit.prescaler.conftest import prometheus
 from unit.prescaler.rig import FaultyKube, Rig
 
@@ -65,7 +66,7 @@ def install_crd(cluster: Cluster) -> None:
         except RefusedError:
             return False
 
-    wait_until(served, "the kind BillingWindow is served")
+    until(served, "the kind BillingWindow is served")
 
 
 @pytest.fixture(scope="session")

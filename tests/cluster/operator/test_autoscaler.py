@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cluster.operator.conftest import install_crd, rig_on
-from tools.cluster import Cluster, wait_until
+from tools.cluster import Cluster
+from tools.local.waiting import until
 from unit.prescaler.rig import END, HPA, LEAD, QUIET, Rig
 
 pytestmark = pytest.mark.cluster
@@ -41,7 +42,7 @@ async def test_the_minimum_scales_up_although_behavior_forbids_it(control_plane:
         if await rig.minimum() == 8:
             break
     assert await rig.minimum() == 8
-    wait_until(lambda: replicas() == 8, "the HPA has scaled to the minimum", timeout_s=30)
+    until(lambda: replicas() == 8, "the HPA has scaled to the minimum", timeout_s=30)
     rig.at(END)
     for _ in range(5):
         await rig.loop._turn()

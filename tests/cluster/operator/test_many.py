@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tools.cluster import Cluster, wait_until
-from tools.cluster.control_plane import free_port
+from tools.cluster import Cluster
+from tools.local.waiting import free_port, until
 from unit.prescaler.rig import INSIDE, QUIET, Rig
 
 pytestmark = pytest.mark.cluster
@@ -71,7 +71,7 @@ def memory_of_the_operator(api: Cluster, namespace: str) -> tuple[float, float]:
     environment = os.environ | {"KUBECONFIG": str(api.kubeconfig), "PRESCALER_CLOCK_START": INSIDE.isoformat()}
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
         try:
-            wait_until(lambda: ticks(port) >= 3, "the operator has ticked three times", timeout_s=90)
+            until(lambda: ticks(port) >= 3, "the operator has ticked three times", timeout_s=90)
             told = Path(f"/proc/{process.pid}/status").read_text()
             found = dict(re.findall(r"(VmRSS|VmHWM):\s+(\d+) kB", told))
             return int(found["VmRSS"]) / 1024, int(found["VmHWM"]) / 1024

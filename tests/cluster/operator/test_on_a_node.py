@@ -12,7 +12,8 @@ import pytest
 from cluster import objects
 from cluster.operator.conftest import install_crd
 from prescaler.kube.objects import GROUP, VERSION
-from tools.cluster import Cluster, Manifest, wait_until
+from tools.cluster import Cluster, Manifest
+from tools.local.waiting import until
 from unit.prescaler.rig import START
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
@@ -83,16 +84,16 @@ def test_pods_are_ready_before_the_window_and_a_shortage_is_told_in_time(
     def window(name: str) -> Manifest:
         return kubectl.get("billingwindow", name, namespace=namespace)
 
-    wait_until(lambda: condition(window("huge"), "CapacitySufficient")["status"] == "False", "the shortage is told")
+    until(lambda: condition(window("huge"), "CapacitySufficient")["status"] == "False", "the shortage is told")
     told = datetime.now(UTC)
     assert told < operator - timedelta(seconds=LEAD_S / 2), "at least half the lead time before"
     assert condition(window("huge"), "CapacitySufficient")["reason"] in {"NodeCapacity", "Unschedulable"}
-    wait_until(lambda: condition(window("fits"), "PreScaled")["status"] == "True", "4 pods are Ready", timeout_s=100)
+    until(lambda: condition(window("fits"), "PreScaled")["status"] == "True", "4 pods are Ready", timeout_s=100)
     ready = datetime.now(UTC)
     assert ready < operator
     pods = kubectl.items("pods", namespace=namespace, selector="app=fits")
     assert sum(c["type"] == "Ready" and c["status"] == "True" for p in pods for c in p["status"]["conditions"]) == 4
-    wait_until(lambda: window("fits")["status"]["phase"] == "Active", "the window opens", timeout_s=120)
+    until(lambda: window("fits")["status"]["phase"] == "Active", "the window opens", timeout_s=120)
     print(f"\nwarned {(operator - told).seconds} s, Ready {(operator - ready).seconds} s before the window")  # noqa: T201
     (entry,) = window("fits")["status"]["history"]
     assert entry["readyAtStart"] == "4 of 4"

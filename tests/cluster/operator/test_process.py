@@ -22,7 +22,7 @@ from prescaler.clock import Clock
 from prescaler.kube.client import LEASES
 from prescaler.kube.lease import DURATION_S, LeaderLease
 from tools.cluster import Cluster
-from tools.cluster.control_plane import free_port
+from tools.local.waiting import free_port
 from unit.prescaler.rig import END, INSIDE, Rig
 
 pytestmark = pytest.mark.cluster
