@@ -12,7 +12,7 @@ import pytest
 from support.fixtures import StartService
 from support.samples import add_meter, at, reading
 from support.service import ServiceThread, client_of
-from support.waiting import until
+from tools.local.waiting import until
 
 
 def send(client: httpx.Client, device: UUID, value: int, hours: float, **more: object) -> httpx.Response:
