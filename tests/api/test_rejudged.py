@@ -92,3 +92,22 @@ def test_a_value_that_the_counter_cannot_show_is_flagged(client: httpx.Client, s
     assert send(client, device, 100_000, -24).json()["flags"] == ["beyond_counter"]
     asked = send(client, device, 100_000, -23, source="person")
     assert (asked.status_code, asked.json()["code"]) == (422, "doubtful")
+
+
+def test_a_person_is_asked_because_of_a_reading_in_the_same_batch_that_is_stored(client: httpx.Client) -> None:
+    device = uuid4()
+    batch = [
+        reading(device, value=1000, read_at=at(-48)),
+        reading(device, value=5, read_at=at(-24), source="person"),
+    ]
+    assert [item["status"] for item in client.post("/v1/readings/batch", json=batch).json()["items"]] == [201, 422]
+
+
+def test_nobody_is_asked_because_of_a_reading_in_the_same_batch_whose_id_is_taken(client: httpx.Client) -> None:
+    device, taken = uuid4(), str(uuid4())
+    assert send(client, device, 3, -72, reading_id=taken).status_code == 201
+    batch = [
+        reading(device, value=1000, read_at=at(-48), reading_id=taken),
+        reading(device, value=5, read_at=at(-24), source="person"),
+    ]
+    assert [item["status"] for item in client.post("/v1/readings/batch", json=batch).json()["items"]] == [422, 201]

@@ -5,8 +5,8 @@ MATERIALIZED: inlined, each expression would be copied to every place that uses 
 longer than it ran.
 
 Three look-ups, each one entry of the index `readings_history`: the reading before; the reading after, only for rows that a
-person may be asked about; and, when judging again, the moment after. Rows of the same batch see each other only if they are
-sure to be stored: one that a person may still be asked about is compared with what is stored.
+person may be asked about; and, when judging again, the moment after. Rows of the same batch are
+compared with those that are sure to be stored, not with those that a person may still be asked about.
 """
 
 from __future__ import annotations
@@ -65,24 +65,34 @@ WITH input AS (
               string_to_array($4::text, ','), string_to_array($5::text, ','), string_to_array($6::text, ','),
               string_to_array($7::text, ','), string_to_array($8::text, ','), string_to_array($9::text, ','))
        WITH ORDINALITY AS t (device_id, reading_id, register, value, read_at, received_at, source, ask, supersedes, ord)
+), asking AS (
+  SELECT i.*, ask AND (device_id, register) IN (SELECT device_id, register FROM input WHERE NOT ask) AS beside_sure FROM input i
 ), known AS (
   SELECT i.*, m.digits, m.decimals, m.multiplier, m.removed_at,
          coalesce(m.installed_at, '-infinity'::timestamptz) AS since, m.device_id IS NOT NULL AS matched,
          i.read_at AT TIME ZONE coalesce(a.time_zone, $10::text) AS local_at,
-         last_value(i.value) OVER earlier AS sibling_value, last_value(i.read_at) OVER earlier AS sibling_at,
+         CASE WHEN i.ask THEN s.value ELSE last_value(i.value) OVER earlier END AS sibling_value,
+         CASE WHEN i.ask THEN s.read_at ELSE last_value(i.read_at) OVER earlier END AS sibling_at,
          p.value AS stored_value, p.read_at AS stored_at, n.value AS next_value, n.read_at AS next_at
-  FROM input i
+  FROM asking i
   LEFT JOIN meters m ON m.device_id = i.device_id
   LEFT JOIN accounts a ON a.account_no = m.account_no
   LEFT JOIN LATERAL ({_before("i", "i.supersedes")}
   ) p ON true
   LEFT JOIN LATERAL ({_after("i", "i.supersedes")}
   ) n ON true
+  LEFT JOIN LATERAL (
+    SELECT s.value, s.read_at FROM input s
+    WHERE i.beside_sure AND NOT s.ask AND s.device_id = i.device_id AND s.register = i.register
+      AND (s.read_at < i.read_at OR s.read_at = i.read_at AND i.read_at <> i.received_at AND s.value < i.value)
+      AND NOT EXISTS (SELECT 1 FROM readings x WHERE x.device_id = s.device_id AND x.reading_id = s.reading_id)
+    ORDER BY s.read_at DESC, s.value DESC LIMIT 1
+  ) s ON true
   WINDOW earlier AS (PARTITION BY i.device_id, i.register, i.ask
                      ORDER BY i.read_at, CASE WHEN i.read_at <> i.received_at THEN i.value END
                      RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW EXCLUDE GROUP)
 ), placed AS (
-  SELECT k.*, NOT ask AND sibling_at >= since AND (stored_at IS NULL OR (sibling_at, sibling_value) > (stored_at, stored_value))
+  SELECT k.*, sibling_at >= since AND (stored_at IS NULL OR (sibling_at, sibling_value) > (stored_at, stored_value))
            AS by_sibling
   FROM known k
 ), compared AS MATERIALIZED (
