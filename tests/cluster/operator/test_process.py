@@ -35,11 +35,19 @@ Start = Callable[..., subprocess.Popen[bytes]]
 
 @pytest.fixture
 def kubeconfig(api: Cluster, rig: Rig, tmp_path: Path) -> Path:
-    """Of a service account that has the rules of rbac.yaml in its namespace, and no others."""
-    name, space = "prescaler", rig.namespace
+    """Of the account that the operator runs as: the rules of rbac.yaml in its namespace, and no others."""
+    return account(api, rig.namespace, "prescaler", RBAC["namespaced"] + RBAC["lease"], tmp_path)
+
+
+@pytest.fixture
+def releasing(api: Cluster, rig: Rig, tmp_path: Path) -> Path:
+    """Of the account that an uninstall uses: it may delete BillingWindows, which the running operator may not."""
+    return account(api, rig.namespace, "release", RBAC["namespaced"] + RBAC["release"], tmp_path)
+
+
+def account(api: Cluster, space: str, name: str, rules: list[dict[str, Any]], folder: Path) -> Path:
     group = "rbac.authorization.k8s.io"
     subjects = [{"kind": "ServiceAccount", "name": name, "namespace": space}]
-    rules = RBAC["namespaced"] + RBAC["lease"] + RBAC["release"]
     meta = {"name": name, "namespace": space}
     api.kubectl.apply(
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
@@ -55,7 +63,7 @@ def kubeconfig(api: Cluster, rig: Rig, tmp_path: Path) -> Path:
     token = api.kubectl("create", "token", name, "-n", space).strip()
     config = yaml.safe_load(api.kubeconfig.read_text())
     config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
-    path = tmp_path / "kubeconfig"
+    path = folder / f"{name}.kubeconfig"
     path.write_text(yaml.safe_dump(config))
     return path
 
@@ -140,22 +148,47 @@ async def test_it_outlives_a_restart_of_the_api_server(api: Cluster, rig: Rig, s
     assert process.poll() is None
 
 
-async def test_releasing_gives_everything_back_without_a_running_operator(
-    rig: Rig, start: Start, kubeconfig: Path
-) -> None:
-    await rig.hpa()
-    await rig.window()
-    operator = start()
-    await minimum_is(rig, 8)
-    operator.kill()
-    await asyncio.to_thread(operator.wait, 10)
-    command = [sys.executable, "-m", "prescaler", "release", "-n", rig.namespace, "--timeout", "20"]
+async def release(kubeconfig: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "prescaler", "release", "--timeout", "20", *options]
     environment = os.environ | {"KUBECONFIG": str(kubeconfig)}
-    done = await asyncio.to_thread(
+    return await asyncio.to_thread(
         subprocess.run, command, env=environment, capture_output=True, text=True, check=False
     )
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["beside a running operator", "without one"])
+async def test_releasing_one_window_gives_its_target_back_and_leaves_the_others(
+    rig: Rig,
+    start: Start,
+    releasing: Path,
+    running: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    for name in ("energy", "theirs"):
+        await rig.hpa(name)
+        await rig.window(name, targetRef={"name": name})
+    operator = start()
+    await minimum_is(rig, 8)
+    async with asyncio.timeout(20):
+        while await rig.minimum("theirs") != 8:  # noqa: ASYNC110 - the state is the API server's
+            await asyncio.sleep(0.1)
+    if not running:
+        operator.kill()
+        await asyncio.to_thread(operator.wait, 10)
+    done = await release(releasing, "-n", rig.namespace, "--name", "energy")
     assert (done.returncode, done.stdout) == (0, "1 BillingWindows are gone\n"), done.stderr
-    assert await rig.minimum() == 2
+    assert (await rig.minimum(), await rig.minimum("theirs")) == (2, 8)
+    done = await release(releasing, "-n", rig.namespace)
+    assert (done.returncode, done.stdout) == (0, "1 BillingWindows are gone\n"), done.stderr
+    assert await rig.minimum("theirs") == 2
+
+
+async def test_the_running_account_cannot_delete_a_window(rig: Rig, kubeconfig: Path) -> None:
+    await rig.hpa()
+    await rig.window()
+    done = await release(kubeconfig, "-n", rig.namespace)
+    assert done.returncode == 1
+    assert "orbidden" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 async def test_a_leader_that_vanished_is_replaced_after_its_lease(rig: Rig) -> None:
