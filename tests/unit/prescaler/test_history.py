@@ -93,6 +93,17 @@ async def test_a_raise_that_needed_no_new_pods_measures_nothing(prepared: Rig) -
     assert (await runs(prepared))[0]["readyAtStart"] == "9 of 8"
 
 
+async def test_a_minimum_that_somebody_else_had_raised_measures_nothing(rig: Rig) -> None:
+    await rig.hpa(low=12)
+    await deployment(rig, 2)
+    await rig.window(capacity={"nodes": "Ignore"})
+    await rig.tick(LEAD - timedelta(hours=1))
+    await rig.tick(LEAD)
+    await pods_ready(rig, 8)
+    await rig.tick(LEAD + timedelta(minutes=10))
+    assert "readyTime" not in await rig.status(), "when it was raised is not known"
+
+
 async def test_a_restart_between_raise_and_start_loses_no_measurement(prepared: Rig) -> None:
     rig = prepared
     await rig.tick(LEAD)

@@ -122,6 +122,12 @@ def test_of_overlapping_windows_the_higher_one_wins_and_the_other_is_named() -> 
     assert state == (9, Phase.ACTIVE, "large", ("small",))
 
 
+def test_a_higher_window_that_is_only_coming_does_not_name_the_open_one() -> None:
+    both = (Window("open", 10, 20, 4), Window("coming", 18, 26, 9))
+    state = state_at(Schedule(2, (MOSCOW,), both, lead_s=3600), datetime.fromisoformat("2027-01-17T23:30+03:00"))
+    assert state == (9, Phase.ACTIVE, "open", ("coming",))
+
+
 # ── what other schedulers get wrong ──────────────────────────────────────────────────────────────
 
 
