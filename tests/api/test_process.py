@@ -139,7 +139,7 @@ def test_a_database_that_may_lose_what_it_acknowledged_is_refused() -> None:
         dsn = server.migrated()
         refused = energy("serve", database_url=dsn, auth="off", port=0)
         assert refused.returncode == 1, refused.stderr
-        assert "`fsync` and `synchronous_commit` is off" in refused.stderr
+        assert "`fsync` is off and `synchronous_commit` is off" in refused.stderr
         assert "ENERGY_ALLOW_UNSAFE_DATABASE=true" in refused.stderr
         with ServiceThread(dsn, allow_unsafe_database=True) as allowed, client_of(allowed) as client:
             assert client.get("/readyz").status_code == 200

@@ -3,52 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
-from energy.store.embedded import EmbeddedPostgres
+from fault.pair import Pair
 from fault.proxy import Proxy
 from support.fixtures import StartService
-from support.postgres import OPTIONS, TestServer, execute, query
+from support.postgres import TestServer, execute
 from support.service import client_of
 from tools.local.waiting import until
 
 LAG_MAX_S = 0.5
 REQUEST_TIMEOUT_S = 3.0
-
-
-class Pair:
-    """A primary and a replica that streams from it, made with PostgreSQL's own programs."""
-
-    def __init__(self, primary: TestServer) -> None:
-        self.primary = primary
-        directory = primary.home / "replica"
-        directory.mkdir(mode=0o700)
-        owner = primary.postgres._user if os.geteuid() == 0 else None
-        if owner is not None:
-            shutil.chown(directory, owner)
-        subprocess.run(
-            [primary.bin / "pg_basebackup", "--host", primary.postgres.data_dir, "--username", "postgres",
-             "--pgdata", directory, "--write-recovery-conf", "--wal-method", "stream", "--checkpoint", "fast"],
-            check=True, user=owner, cwd=directory,
-        )  # fmt: skip
-        (directory / ".s.PGSQL.5432.lock").unlink()  # the primary's socket lies in its data, so its lock was copied too
-        self.replica = EmbeddedPostgres(directory, (*OPTIONS, "-c wal_retrieve_retry_interval=100ms"))
-        self.replica.start()
-
-    def replica_dsn(self, primary_dsn: str) -> str:
-        return self.replica.dsn.replace("/postgres?", f"/{primary_dsn.split('?', maxsplit=1)[0].rsplit('/', 1)[1]}?")
-
-    def on_replica(self, sql: str) -> Any:
-        return query(self.replica.dsn, sql)[0][0]
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +127,26 @@ def test_a_replica_that_does_not_answer_costs_no_answer(pair: Pair, dsn: str, st
                 assert meter.all_from("primary")
             proxy.heal()
             until(lambda: meter.all_from("replica"), "the replica to be used again")
+
+
+@pytest.mark.parametrize("fault", [Proxy.refuse, Proxy.swallow], ids=["refuses", "is mute"])
+def test_a_replica_answers_when_the_primary_is_gone(
+    pair: Pair, dsn: str, start_service: StartService, fault: Callable[[Proxy], None]
+) -> None:
+    until(lambda: has_schema(pair, dsn), "the schema to reach the replica")
+    with Proxy(Path(pair.primary.postgres.data_dir)) as proxy:
+        service = start_service(
+            proxy.dsn(dsn), database_read_url=pair.replica_dsn(dsn), replica_lag_max_s=LAG_MAX_S,
+            request_timeout_s=REQUEST_TIMEOUT_S,
+        )  # fmt: skip
+        with client_of(service) as client:
+            meter = Meter(client)
+            until(lambda: meter.all_from("replica"), "the replica to be used")
+            execute(pair.replica.dsn, "SELECT pg_wal_replay_pause()")
+            until(lambda: meter.all_from("primary"), "the replica to be too far behind")
+            fault(proxy)
+            where, values = meter.read()
+            assert where == "stale-replica"
+            assert values
+            proxy.heal()
+            until(lambda: meter.read()[0] == "primary", "the primary to be read again")

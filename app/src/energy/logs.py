@@ -7,10 +7,35 @@ from __future__ import annotations
 
 import logging
 import logging.config
+import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Literal
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+
+class Seldom:
+    """Warnings that would come a thousand times a second: each cause once per interval, with how many were left out."""
+
+    def __init__(
+        self, log: logging.Logger, interval_s: float = 10.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._log = log
+        self._interval_s = interval_s
+        self._clock = clock
+        self._last: dict[str, float] = {}
+        self._left_out: dict[str, int] = {}
+
+    def warning(self, cause: str, message: str, *arguments: object) -> None:
+        """`cause` is one of few words, never a client's text: it is remembered."""
+        now = self._clock()
+        if now - self._last.get(cause, float("-inf")) < self._interval_s:
+            self._left_out[cause] = self._left_out.get(cause, 0) + 1
+            return
+        self._last[cause] = now
+        more = self._left_out.pop(cause, 0)
+        self._log.warning(message + (f" (and {more} more like it)" if more else ""), *arguments)
 
 
 class _WithRequestId(logging.Filter):

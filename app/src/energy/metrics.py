@@ -31,10 +31,27 @@ REJUDGED = Counter(
 )
 NOT_REJUDGED = Counter("energy_not_rejudged", "Readings around which flags were not looked at again: too many waited.")
 SHED = Counter("energy_shed", "Requests refused before any work was done for them.", ["reason"])
-UNKNOWN_OUTCOMES = Counter("energy_unknown_outcomes", "Readings whose outcome was unknown at the deadline.")
-COMMIT_RETRIES = Counter(
-    "energy_commit_retries", "Batches sent again after a serialization failure or a lost connection."
+UNKNOWN_OUTCOMES = Counter(
+    "energy_unknown_outcomes", "Readings that may be stored or not: the outcome was unknown at the deadline."
 )
+COMMIT_RETRIES = Counter(
+    "energy_commit_retries", "Attempts to commit a batch that failed and may be repeated, by why.", ["reason"]
+)
+CONNECTION_WAIT_SECONDS = Histogram(
+    "energy_database_connection_wait_seconds",
+    "From asking for a connection to having one, a new one included.",
+    ["pool"],
+    buckets=(0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10),
+)
+LOOKUPS = Counter(
+    "energy_lookups",
+    "Keys and devices looked up, by what came of it (`stale`: answered from memory).",
+    ["what", "result"],
+)
+LOOKUP_SECONDS = Histogram(
+    "energy_lookup_seconds", "From asking the database for keys or devices to its answer.", ["what"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2, 5),
+)  # fmt: skip
 COMMIT_SECONDS = Histogram(
     "energy_commit_seconds",
     "From sending a batch to its COMMIT.",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
@@ -29,32 +30,48 @@ from energy.http.probes import Probes
 from energy.http.queries import Access
 from energy.http.readings import Readings
 from energy.ingest.committer import Committer
+from energy.ingest.lookup import Lookup, LookupLimits
 from energy.ingest.queue import IngestQueue, QueueLimits
 from energy.ingest.rejudging import Rejudging
 from energy.settings import AuthMode, Settings, WriteStrategy
 from energy.store import schema
-from energy.store.ports import Unavailable
+from energy.store.ports import BatchStore, Unavailable
 from energy.store.postgres.database import Database, PoolLimits, UnsafeDatabase
 from energy.store.postgres.keys import PostgresKeys
-from energy.store.postgres.reader import PostgresReader, SchemaWatch
+from energy.store.postgres.reader import PostgresReader
+from energy.store.postgres.readiness import SchemaWatch
 from energy.store.postgres.rejudge import PostgresRejudge
-from energy.store.postgres.writer import PostgresWriter
+from energy.store.postgres.writer import AtomicWriter, CorrectionWriter, PostgresWriter
 from energy.wire.bodies import ReadingIn, ValueIn, decoder
 
 log = logging.getLogger(__name__)
 
 _SAMPLE_S = 1.0
-_RECONNECT_S = 1.0
-_READY_FOR_S = 1.0
+_RECONNECT_S = 0.5
+_PATIENCE_S = 300.0
+"""So long a pod whose database is away still gets requests. Longer, and it may be this pod's own network."""
 _REJUDGE_AT_STOP_S = 2.0
 
 
 def database_of(settings: Settings, dsn: str) -> Database:
-    """The primary database under the settings' limits."""
-    limits = PoolLimits(
-        settings.database_connections_max, settings.database_connect_timeout_s, settings.statement_cache_size
-    )
+    """The primary database under the settings' limits, for writing."""
+    limits = _pool_limits(settings, settings.database_connections_max)
     return Database(dsn, limits, allow_unsafe=settings.allow_unsafe_database)
+
+
+def _pool_limits(settings: Settings, connections_max: int) -> PoolLimits:
+    return PoolLimits(
+        connections_max,
+        settings.database_connect_timeout_s,
+        settings.statement_cache_size,
+        settings.database_connection_age_max_s,
+    )
+
+
+def lookup_limits(settings: Settings) -> LookupLimits:
+    """Look-ups come before everything else that a request waits for: half of its time is the most that they may take."""
+    timeout_s = min(settings.database_connect_timeout_s, settings.request_timeout_s / 2)
+    return LookupLimits(settings.key_cache_ttl_s, timeout_s, known_max=settings.key_cache_max)
 
 
 def policy_of(settings: Settings) -> CheckPolicy:
@@ -93,16 +110,20 @@ class Service:
         self._on_unsafe = on_unsafe
         self.database = database_of(settings, dsn)
         read_url = settings.database_read_url
-        read_limits = PoolLimits(
-            settings.database_read_connections_max, settings.database_connect_timeout_s, settings.statement_cache_size
+        read_limits = _pool_limits(settings, settings.database_read_connections_max)
+        # Of their own, so that neither a slow dashboard nor a probe takes the connections that readings need.
+        self.reads = Database(dsn, read_limits, writes=False, name="read")
+        self.replica = (
+            Database(read_url.get_secret_value(), read_limits, writes=False, name="replica") if read_url else None
         )
-        self.replica = Database(read_url.get_secret_value(), read_limits, allow_unsafe=True) if read_url else None
+        self._probe = Database(dsn, _pool_limits(settings, 1), writes=False, name="probe")
         self._clock = asyncio.get_running_loop().time
         self._policy = policy_of(settings)
         self._rejudging = Rejudging(
             PostgresRejudge(self.database, self._policy, settings.request_timeout_s), asyncio.sleep
         )
-        committer = self._committer(atomic=False)
+        self._writer = PostgresWriter(self.database, self._policy, utc_now)
+        committer = self._committer(self._writer)
         self.queue = IngestQueue(committer, queue_limits(settings, settings.write_strategy), self._clock)
         # /v2/values promises the task's order: one lane, so never two writes at once.
         ordered = queue_limits(settings, WriteStrategy.GROUP)
@@ -113,12 +134,14 @@ class Service:
             ),
             self._clock,
         )
-        self._reader = PostgresReader(
-            self.database, self.replica, settings.replica_lag_max_s, settings.request_timeout_s
+        # A correction marks another row in its transaction, and may wait for that row: nobody else has to.
+        self.corrections = IngestQueue(
+            self._committer(CorrectionWriter(self._writer)),
+            dataclasses.replace(self.ordered_queue.limits, batch_rows_max=1),
+            self._clock,
         )
-        self._schema = SchemaWatch(self.database, schema.head(), settings.database_connect_timeout_s)
-        self._complaint: str | None = "starting"
-        self._complaint_until = 0.0
+        self._reader = PostgresReader(self.reads, self.replica, settings.replica_lag_max_s, settings.request_timeout_s)
+        self._schema = SchemaWatch(self._probe, schema.head(), self._clock, _PATIENCE_S)
         self.draining = False
         self._taking = True
         self._background: list[asyncio.Task[None]] = []
@@ -135,6 +158,7 @@ class Service:
             self._background.append(asyncio.create_task(self._connect(), name="connect"))
         self.queue.start()
         self.ordered_queue.start()
+        self.corrections.start()
         self._rejudging.start()
         self._background.append(asyncio.create_task(self._sample(), name="sample"))
         self._background.append(asyncio.create_task(lag.measure(), name="lag"))
@@ -142,14 +166,13 @@ class Service:
     async def stop(self) -> None:
         """Settles everything that waits, then closes the connections."""
         self.begin_draining()
-        await asyncio.gather(self.queue.drain(), self.ordered_queue.drain())
+        await asyncio.gather(self.queue.drain(), self.ordered_queue.drain(), self.corrections.drain())
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._rejudging.stop(_REJUDGE_AT_STOP_S)
-        await self.database.close()
-        if self.replica is not None:
-            await self.replica.close()
+        databases = (self.database, self.reads, self.replica, self._probe)
+        await asyncio.gather(*(database.close() for database in databases if database is not None))
         log.info("drained: every reading that was taken in has its outcome")
 
     def begin_draining(self) -> None:
@@ -161,27 +184,21 @@ class Service:
         self._taking = False
 
     async def complaint(self) -> str | None:
-        """Why this replica should get no requests now, or nothing."""
-        if self.draining:
-            return "stopping"
-        if self._clock() >= self._complaint_until:
-            self._complaint = await self._schema.complaint()
-            self._complaint_until = self._clock() + _READY_FOR_S
-        return self._complaint or self.queue.refusal()
+        """Why this replica should get no requests now, or nothing. Overload is none: the others would get it, too."""
+        return "stopping" if self.draining else await self._schema.complaint()
 
-    def _committer(self, *, atomic: bool) -> Committer:
-        writer = PostgresWriter(self.database, self._policy, utc_now, atomic=atomic)
-        return Committer(self._rejudging.around(writer), self._clock, asyncio.sleep, atomic=atomic)
+    def _committer(self, store: BatchStore, *, atomic: bool = False) -> Committer:
+        return Committer(self._rejudging.around(store), self._clock, asyncio.sleep, atomic=atomic)
 
     def _application(self, committer: Committer) -> Application:
         settings, clock = self._settings, self._clock
-        keys = (
-            PostgresKeys(self.database, settings.database_connect_timeout_s) if settings.auth is AuthMode.KEYS else None
-        )
+        keys = PostgresKeys(self.database, settings.database_connect_timeout_s)
+        looked_up = lookup_limits(settings)
         authenticator = Authenticator(
-            keys, clock, settings.key_cache_ttl_s, settings.rate_per_s, settings.rate_burst, settings.retry_after_s
-        )
-        bindings = Bindings(self._reader, clock, settings.key_cache_ttl_s, settings.retry_after_s)
+            keys if settings.auth is AuthMode.KEYS else None,
+            clock, looked_up, settings.rate_per_s, settings.rate_burst,
+        )  # fmt: skip
+        bindings = Bindings(Lookup("devices", keys.accounts, looked_up, clock))
         access = Access(authenticator, bindings)
         window, zone = self._policy.window, settings.time_zone
         value, ordered, reading = (
@@ -193,14 +210,16 @@ class Service:
             )
         )
         batch = Batch(
-            committer, self._committer(atomic=True), authenticator, bindings,
+            committer, self._committer(AtomicWriter(self._writer), atomic=True), authenticator, bindings,
             BatchLimits(
                 settings.batch_body_bytes_max, settings.batch_items_max, settings.batch_requests_max, settings.bulk_lanes,
                 settings.request_timeout_s,
             ),
             utc_now, clock, lambda: not self._taking,
         )  # fmt: skip
-        corrections = Corrections(self._reader, self.queue, access, window, zone, utc_now, settings.body_bytes_max)
+        corrections = Corrections(
+            self._reader, self.corrections, access, window, zone, utc_now, settings.body_bytes_max
+        )
         history = History(self._reader, access, settings.history_items_max)
         billing = Billing(self._reader, access, window, zone, utc_now)
         probes = Probes(self.complaint)
@@ -247,9 +266,10 @@ class Service:
     async def _sample(self) -> None:
         """The gauges, once a second: a scrape must not cost more when there is more to say."""
         while True:
-            metrics.QUEUE_ROWS.set(self.queue.rows + self.ordered_queue.rows)
+            metrics.QUEUE_ROWS.set(self.queue.rows + self.ordered_queue.rows + self.corrections.rows)
             metrics.QUEUE_AGE_SECONDS.set(max(self.queue.age_s, self.ordered_queue.age_s))
-            used, idle = self.database.connections
+            pools = [self.database.connections, self.reads.connections]
+            used, idle = (sum(counts) for counts in zip(*pools, strict=True))
             metrics.CONNECTIONS.labels("used").set(used)
             metrics.CONNECTIONS.labels("idle").set(idle)
             await asyncio.sleep(_SAMPLE_S)

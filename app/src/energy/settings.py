@@ -69,10 +69,15 @@ class Settings(BaseSettings):
     )
     database_connections_max: int = Field(8, ge=1, le=200, description="Connections one process may hold for writing.")
     database_read_connections_max: int = Field(
-        4, ge=1, le=200, description="Connections one process may hold for reading."
+        4, ge=1, le=200, description="Connections one process may hold for reading, to each server it reads from."
     )
-    database_connect_timeout_s: float = Field(5.0, gt=0, le=60, description="Longest wait for a new connection.")
-    statement_cache_size: int = Field(128, ge=0, le=10_000, description="Prepared statements kept; 0 behind PgBouncer.")
+    database_connect_timeout_s: float = Field(2.0, gt=0, le=60, description="Longest wait for a new connection.")
+    database_connection_age_max_s: float = Field(
+        900.0, gt=0, le=86_400, description="A connection older than this is replaced, so that load finds new servers."
+    )
+    statement_cache_size: int = Field(
+        128, ge=0, le=10_000, description="Prepared statements kept per connection; 0 behind PgBouncer."
+    )
     replica_lag_max_s: float = Field(10.0, ge=0, le=3600, description="A replica further behind is not read from.")
 
     write_strategy: WriteStrategy = Field(WriteStrategy.GROUP, description="`group`, `parallel` or `sequential`.")
@@ -106,11 +111,21 @@ class Settings(BaseSettings):
     batch_requests_max: int = Field(
         8, ge=1, le=1_000, description="Batch requests worked on at once; more are answered 503."
     )
-    rate_per_s: float = Field(0.0, ge=0, le=100_000, description="Requests a second one API key may make; 0: no limit.")
+    rate_per_s: float = Field(
+        0.0, ge=0, le=100_000, description="Requests per second one API key may make of one process; 0: no limit."
+    )
     rate_burst: int = Field(
         200, ge=1, le=1_000_000, description="Requests a key may make at once before the rate counts."
     )
-    key_cache_ttl_s: float = Field(30.0, ge=0, le=3600, description="How long a revoked key may still work.")
+    key_cache_ttl_s: float = Field(
+        30.0,
+        ge=0,
+        le=3600,
+        description="How long a revoked key may still work; longer only while the database is away.",
+    )
+    key_cache_max: int = Field(
+        50_000, ge=100, le=10_000_000, description="Keys, and devices of bound keys, remembered."
+    )
     history_items_max: int = Field(1_000, ge=1, le=10_000, description="Largest page of history.")
 
     window_from_day: int = Field(

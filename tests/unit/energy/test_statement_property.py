@@ -11,7 +11,6 @@ from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
-from asyncpg import Record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +19,7 @@ from energy.domain.reading import NEEDS_CONFIRMATION, Committed, Doubtful, Neigh
 from energy.domain.window import SubmissionWindow, period_of
 from energy.ingest.rejudging import Rejudging
 from energy.store.ports import Interrupted
-from energy.store.postgres.database import Database, PoolLimits
+from energy.store.postgres.database import Database, PoolLimits, Row
 from energy.store.postgres.meters import MeterRow, PostgresMeters
 from energy.store.postgres.rejudge import PostgresRejudge
 from energy.store.postgres.rows import flags_of
@@ -108,10 +107,9 @@ class Ground:
     def flags(self, device: UUID) -> dict[UUID, tuple[str, ...]]:
         """Those of the device's valid readings, as stored."""
 
-        async def ask() -> list[Record]:
-            async with self.database.connection(20) as connection:
-                rows: list[Record] = await connection.fetch(FLAGS, device)
-                return rows
+        async def ask() -> list[Row]:
+            async with self.database.work(20) as session:
+                return await session.fetch(FLAGS, device)
 
         return {row["reading_id"]: flags_of(row["flags"]) for row in self.loop.run_until_complete(ask())}
 

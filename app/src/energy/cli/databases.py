@@ -12,7 +12,7 @@ from energy.store import schema
 from energy.store.embedded import EmbeddedPostgres
 from energy.store.ports import Unavailable
 from energy.store.postgres.database import Dialect
-from energy.store.postgres.reader import SchemaWatch
+from energy.store.postgres.readiness import SchemaWatch
 
 
 @contextlib.contextmanager
@@ -46,7 +46,9 @@ async def _ensure_schema(settings: Settings, dsn: str) -> None:
     database = database_of(settings, dsn)
     try:
         await database.connect()
-        complaint = await SchemaWatch(database, schema.head(), settings.database_connect_timeout_s).complaint()
+        complaint = await SchemaWatch(
+            database, schema.head(), asyncio.get_running_loop().time, patience_s=0
+        ).complaint()
         cockroach = database.dialect is Dialect.COCKROACH
     finally:
         await database.close()

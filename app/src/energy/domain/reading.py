@@ -113,6 +113,11 @@ class Conflicting:
 
 
 @dataclass(frozen=True, slots=True)
+class AlreadySuperseded:
+    """Not stored: another correction of the same reading came first."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unstorable:
     """Not stored: the database refuses this very row."""
 
@@ -126,7 +131,7 @@ class Undecided:
     maybe_stored: bool
 
 
-Outcome = Committed | Doubtful | Conflicting | Unstorable | Undecided
+Outcome = Committed | Doubtful | Conflicting | AlreadySuperseded | Unstorable | Undecided
 
 
 def same_content(reading: Reading, stored: Stored) -> bool:

@@ -1,30 +1,27 @@
-"""Who is asking, and what that key may do: bearer keys, cached, with a rate limit each.
+"""Who is asking, and what that key may do: bearer keys, looked up once per TTL, with a rate limit each.
 
-The hot path makes no query: a key is looked up once per TTL. A revoked key works for at most that long. Secrets are
-random and long, so one SHA-256 is enough to keep them; they appear in no log and no metric.
+The hot path makes no query. A revoked key works for at most the TTL, longer only while the database is away. Secrets are
+random and long, so one SHA-256 is enough to keep them; nothing of a token is kept here, in a log or in a metric.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
-from cachetools import TTLCache
-
+from energy.ingest.lookup import Lookup, LookupLimits
 from energy.store.ports import ApiKey, KeyStore, StoreError
-from energy.wire.problems import Problem, busy
+from energy.wire.problems import Problem
 
 SCOPES = frozenset({"ingest", "read", "admin"})
-_CACHE_KEYS_MAX = 20_000
-_LOOKUPS_MAX = 2
-"""Keys looked up at once: a flood of invented keys must not take the connections that readings need."""
+TOKEN_BYTES_MAX = 128
+"""Ours have 56. Longer ones are refused unread."""
 _CHALLENGE = [(b"www-authenticate", b'Bearer realm="energy"')]
 
 
@@ -83,13 +80,24 @@ def key_from_token(
 ) -> tuple[str, ApiKey]:
     """The same for a token that exists. Raises ValueError when it is not `<id>.<secret>` with a secret of some length."""
     key_id, _, secret = token.partition(".")
-    if not key_id or len(secret) < 16 or not token.isascii():  # noqa: PLR2004 - 96 bits as base64
-        raise ValueError("a key is `<id>.<secret>` in ASCII, with at least 16 characters of secret")
+    if not key_id or len(secret) < 16 or not token.isascii() or len(token) > TOKEN_BYTES_MAX:  # noqa: PLR2004 - 96 bits as base64
+        raise ValueError(
+            f"a key is `<id>.<secret>` in ASCII, at least 16 characters of secret and {TOKEN_BYTES_MAX} in all"
+        )
     return token, ApiKey(key_id, _hash(secret), scopes, device_id, account_no, expires_at, None)
 
 
 def _hash(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """What is remembered of a key between two look-ups. The rate outlives them."""
+
+    secret_sha256: bytes
+    revoked: bool
+    credential: Credential
 
 
 class Authenticator:
@@ -99,34 +107,37 @@ class Authenticator:
         self,
         keys: KeyStore | None,
         clock: Callable[[], float],
-        ttl_s: float,
+        limits: LookupLimits,
         rate_per_s: float,
         burst: int,
-        retry_after_s: int,
     ) -> None:
         self._keys = keys
         self._clock = clock
         self._rate = (rate_per_s, burst)
-        self._retry_after_s = retry_after_s
-        self._known: TTLCache[bytes | None, Credential] = TTLCache(_CACHE_KEYS_MAX, ttl_s, timer=clock)
-        self._unknown: TTLCache[bytes, bool] = TTLCache(_CACHE_KEYS_MAX, ttl_s, timer=clock)
-        self._rates: TTLCache[str, RateLimit] = TTLCache(_CACHE_KEYS_MAX, 3600, timer=clock)
-        self._lookups = asyncio.Semaphore(_LOOKUPS_MAX)
+        self._holders: Lookup[str, _Holder] = Lookup("keys", self._ask, limits, clock)
         self._anonymous = Credential("anonymous", frozenset({"admin"}), None, None, None, RateLimit(*self._rate))
 
     def known(self, header: bytes | None, scope: str) -> Credential | None:
         """As `credential`, without waiting; nothing when the key has to be looked up."""
-        found = self._anonymous if self._keys is None else self._known.get(header) if header is not None else None
-        return None if found is None else self._admit(found, scope)
+        if self._keys is None:
+            return self._admit(self._anonymous, scope)
+        key_id, secret = _parts_of(header)
+        holder = self._holders.fresh(key_id)
+        return None if holder is None else self._admit(_proved(holder, secret), scope)
 
     async def credential(self, header: bytes | None, scope: str) -> Credential:
         """The credential behind a request. Raises `Problem`: 401, 403, 429, or 503 when keys cannot be looked up."""
         known = self.known(header, scope)
         if known is not None:
             return known
-        if header is None or self._keys is None:
-            raise Problem("unauthenticated", "Send `Authorization: Bearer <id>.<secret>`.", _CHALLENGE)
-        return self._admit(await self._look_up(self._keys, header), scope)
+        key_id, secret = _parts_of(header)
+        try:
+            holder = (await self._holders.get([key_id])).get(key_id)
+        except StoreError:
+            raise Problem("database_unavailable", "The API key cannot be checked now; nothing was stored.") from None
+        if holder is None:
+            raise _refused()
+        return self._admit(_proved(holder, secret), scope)
 
     def _admit(self, credential: Credential, scope: str) -> Credential:
         if credential.expires_at is not None and credential.expires_at <= datetime.now(UTC):
@@ -138,29 +149,34 @@ class Authenticator:
             raise Problem("rate_limited", detail, _told(*self._rate, wait_s))
         return credential
 
-    async def _look_up(self, keys: KeyStore, header: bytes) -> Credential:
-        kind, _, token = header.partition(b" ")
-        key_id, _, secret = token.strip().partition(b".")
-        if kind.lower() != b"bearer" or not key_id or not secret or not token.isascii() or header in self._unknown:
-            raise _refused()
-        try:
-            async with self._lookups:
-                key = await keys.key(key_id.decode("ascii").replace("\0", ""))
-        except StoreError:
-            raise busy(
-                "database_unavailable", "The API key cannot be checked now; nothing was stored.", self._retry_after_s
-            ) from None
-        if (
-            key is None
-            or key.revoked_at is not None
-            or not hmac.compare_digest(_hash(secret.decode("ascii")), key.secret_sha256)
-        ):
-            self._unknown[header] = True
-            raise _refused()
-        rate = self._rates.setdefault(key.key_id, RateLimit(*self._rate))
+    async def _ask(self, key_ids: Sequence[str], timeout_s: float) -> dict[str, _Holder]:
+        assert self._keys is not None  # noqa: S101 - without keys nobody is looked up
+        found = await self._keys.keys(key_ids, timeout_s)
+        return {key_id: self._holder_of(key) for key_id, key in found.items()}
+
+    def _holder_of(self, key: ApiKey) -> _Holder:
+        before = self._holders.remembered(key.key_id)
+        rate = RateLimit(*self._rate) if before is None else before.credential.rate
         credential = Credential(key.key_id, key.scopes, key.device_id, key.account_no, key.expires_at, rate)
-        self._known[header] = credential
-        return credential
+        return _Holder(key.secret_sha256, key.revoked_at is not None, credential)
+
+
+def _parts_of(header: bytes | None) -> tuple[str, str]:
+    """The key's id and secret. Raises `Problem`."""
+    if header is None:
+        raise Problem("unauthenticated", "Send `Authorization: Bearer <id>.<secret>`.", _CHALLENGE)
+    kind, _, token = header.partition(b" ")
+    token = token.strip()
+    key_id, _, secret = token.partition(b".")
+    if kind.lower() != b"bearer" or not key_id or not secret or len(token) > TOKEN_BYTES_MAX or not token.isascii():
+        raise _refused()
+    return key_id.decode("ascii").replace("\0", ""), secret.decode("ascii")
+
+
+def _proved(holder: _Holder, secret: str) -> Credential:
+    if holder.revoked or not hmac.compare_digest(_hash(secret), holder.secret_sha256):
+        raise _refused()
+    return holder.credential
 
 
 def _told(rate_per_s: float, burst: int, wait_s: float) -> list[tuple[bytes, bytes]]:

@@ -36,7 +36,7 @@ class ReadingPath(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Corrections:
-    """Takes corrections through the queue that readings take."""
+    """Takes corrections through a queue of their own."""
 
     store: HistoryStore
     queue: IngestQueue
@@ -74,8 +74,6 @@ class Corrections:
         return json(receipt_of(reading, outcome), _REPLAYED if replayed else None, 200 if replayed else 201)
 
     async def _refuse_closed(self, wrong: Stored, now: datetime) -> None:
-        if wrong.status == "superseded":
-            raise Problem("already_superseded", "Correct the reading that superseded it instead.")
         account = await self.store.account_of(wrong.device_id)
         zone = ZoneInfo(account[1] if account and account[1] else self.time_zone)
         state = window_state(now, self.window, zone)

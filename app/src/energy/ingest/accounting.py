@@ -6,12 +6,21 @@ from collections import Counter
 from collections.abc import Iterable
 
 from energy import metrics
-from energy.domain.reading import Committed, Conflicting, Doubtful, Outcome, Undecided, Unstorable
+from energy.domain.reading import (
+    AlreadySuperseded,
+    Committed,
+    Conflicting,
+    Doubtful,
+    Outcome,
+    Undecided,
+    Unstorable,
+)
 
 _LABELS: dict[type, str] = {
     Committed: "committed",
     Doubtful: "doubtful",
     Conflicting: "conflicting",
+    AlreadySuperseded: "already_superseded",
     Unstorable: "unstorable",
     Undecided: "undecided",
 }

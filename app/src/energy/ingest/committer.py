@@ -8,6 +8,7 @@ Knows nothing of HTTP or SQL.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -27,12 +28,15 @@ from energy.domain.reading import (
     same_request,
 )
 from energy.ingest.accounting import count
-from energy.store.ports import BatchStore, Interrupted, NotAll, Poisoned, Unavailable
+from energy.logs import Seldom
+from energy.store.ports import BatchStore, Interrupted, NotAll, Poisoned, StoreError
+
+_seldom = Seldom(logging.getLogger(__name__))
 
 Id = tuple[UUID, UUID]
 
 BACKOFF_FIRST_S = 0.02
-BACKOFF_MAX_S = 1.0
+BACKOFF_MAX_S = 0.5
 
 _TWO_CONTENTS = "an id occurs twice with different contents"
 
@@ -81,14 +85,14 @@ class Committer:
                 if self._atomic:
                     raise NotAll([Unstorable(str(error))] * len(batch)) from error
                 return await self._settle_halves(batch, error, deadline, maybe_stored=maybe_stored)
-            except Interrupted:
-                maybe_stored = True
-            except Unavailable:
-                pass  # certainly not stored by this attempt; the next one may find the database again
-            metrics.COMMIT_RETRIES.inc()
+            except StoreError as error:
+                maybe_stored = maybe_stored or isinstance(error, Interrupted)
+                metrics.COMMIT_RETRIES.labels(error.reason).inc()
+                _seldom.warning(error.reason, "a batch of %d could not be committed: %s", len(batch), error)
             await self._sleep(min(pause_s * random.uniform(0.5, 1.0), max(deadline - self._clock(), 0)))  # noqa: S311 - jitter, not a secret
             pause_s = min(pause_s * 2, BACKOFF_MAX_S)
-        metrics.UNKNOWN_OUTCOMES.inc(len(batch))
+        if maybe_stored:
+            metrics.UNKNOWN_OUTCOMES.inc(len(batch))
         return [Undecided(maybe_stored)] * len(batch)
 
     async def _settle_halves(

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
+from uuid import UUID
 
 from energy import metrics
 from energy.domain.reading import Outcome, Reading
@@ -66,6 +67,7 @@ class IngestQueue:
         self._draining = False
         self._batch_s = 0.0  # how long a batch took lately
         self._lanes: list[asyncio.Task[None]] = []
+        self._writing: set[UUID] = set()  # devices whose readings a lane is writing just now
 
     def start(self) -> None:
         """Starts the lanes on the running event loop."""
@@ -111,7 +113,7 @@ class IngestQueue:
         return outcome
 
     async def drain(self) -> None:
-        """Takes nothing more in and returns when everything that waited has its outcome."""
+        """Takes nothing more in and returns when everything that waited has its outcome, which is by its deadline."""
         self._draining = True
         self._arrived.set()
         await asyncio.gather(*self._lanes)
@@ -124,8 +126,15 @@ class IngestQueue:
             if left_s > 0 and not self._draining:
                 await asyncio.sleep(left_s)
             batch = self._take()
-            if batch:
-                await self._settle(batch)
+            if not batch:  # all of it is of devices that another lane is writing: that one will say when it is through
+                self._arrived.clear()
+                await self._arrived.wait()
+                continue
+            devices = {waiting.reading.device_id for waiting in batch}
+            self._writing |= devices
+            await self._settle(batch)
+            self._writing -= devices
+            self._arrived.set()
 
     async def _something_waits(self) -> bool:
         while not self._waiting:
@@ -136,7 +145,14 @@ class IngestQueue:
         return True
 
     def _take(self) -> list[_Waiting]:
-        return [self._waiting.popleft() for _ in range(min(len(self._waiting), self.limits.batch_rows_max))]
+        """The next batch. A device's readings are never in two lanes at once: each is compared with the one before it."""
+        batch: list[_Waiting] = []
+        held: list[_Waiting] = []
+        while self._waiting and len(batch) < self.limits.batch_rows_max and len(held) < self.limits.batch_rows_max:
+            waiting = self._waiting.popleft()
+            (held if waiting.reading.device_id in self._writing else batch).append(waiting)
+        self._waiting.extendleft(reversed(held))
+        return batch
 
     async def _settle(self, batch: list[_Waiting]) -> None:
         metrics.BATCH_ROWS.observe(len(batch))

@@ -15,11 +15,15 @@ from energy.domain.reading import Outcome, Reading, Stored
 
 
 class StoreError(Exception):
-    """The store could not do it now."""
+    """The store could not do it now. `reason` is one of few words: a label of the metrics, and what log lines go by."""
+
+    def __init__(self, message: str = "", reason: str = "other") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Unavailable(StoreError):
-    """Nothing of the request reached the database: it is certainly not stored."""
+    """The database was not reached, or refused and undid the whole: it is certainly not stored by this attempt."""
 
 
 class Interrupted(StoreError):
@@ -126,7 +130,10 @@ class ApiKey:
 
 
 class KeyStore(Protocol):
-    """All that authentication needs."""
+    """All that authentication needs, for many at once. Both raise `StoreError` within about `timeout_s`."""
 
-    async def key(self, key_id: str) -> ApiKey | None:
-        """The key of that id. Raises `Unavailable`."""
+    async def keys(self, key_ids: Sequence[str], timeout_s: float) -> dict[str, ApiKey]:
+        """The keys of those ids, as far as there are any."""
+
+    async def accounts(self, device_ids: Sequence[UUID], timeout_s: float) -> dict[UUID, str]:
+        """The accounts of those devices, as far as they are known."""

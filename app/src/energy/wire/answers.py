@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from energy.domain.reading import (
+    AlreadySuperseded,
     Committed,
     Conflicting,
     Doubtful,
@@ -159,6 +160,8 @@ def problem_of(reading: Reading, outcome: Outcome, *, may_read: bool = True) -> 
             return _doubtful(reading, outcome.flags, *known)
         case Conflicting(stored):
             return _id_taken(stored if may_read else None)
+        case AlreadySuperseded():
+            return Problem("already_superseded", "Correct the reading that superseded it instead.")
         case Unstorable(reason):
             return Problem("unstorable", f"The database says: {reason[:200]}. The reading was not stored.")
         case Undecided(maybe_stored=True):

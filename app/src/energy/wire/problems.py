@@ -89,8 +89,3 @@ class Problem(Exception):
 def _encoded(code: str, detail: str) -> bytes:
     """A plain document. Under overload one and the same is sent thousands of times a second, when time is short."""
     return msgspec.json.encode(Problem(code, detail).document())
-
-
-def busy(code: str, detail: str, retry_after_s: int) -> Problem:  # noqa: ARG001 - goes with its last callers
-    """A 503; when to come back is added where it is sent."""
-    return Problem(code, detail)

@@ -1,14 +1,19 @@
-"""API keys in the database: made, listed, revoked and looked up. Only a hash of the secret is ever stored."""
+"""API keys in the database, and whose devices they may speak for. Only a hash of a secret is ever stored.
+
+What authentication asks is asked for many at once: a query per key would let a month's worth of households queue for it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from uuid import UUID
 
 from energy.store.ports import ApiKey
 from energy.store.postgres import statements
-from energy.store.postgres.database import Database, store_errors
+from energy.store.postgres.database import Database, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,44 +31,54 @@ class KeyListing:
 
 
 class PostgresKeys:
-    """The `KeyStore`, and what the CLI does to it."""
+    """The `KeyStore`, and what the CLI does to it. `timeout_s` bounds what the CLI asks."""
 
     def __init__(self, database: Database, timeout_s: float) -> None:
         self._database = database
         self._timeout_s = timeout_s
 
-    async def key(self, key_id: str) -> ApiKey | None:
-        """See `KeyStore.key`."""
-        async with self._database.connection(self._timeout_s) as connection:
-            with store_errors():
-                row = await connection.fetchrow(statements.KEY, key_id, timeout=self._timeout_s)
-        if row is None:
-            return None
-        return ApiKey(
-            row["key_id"], bytes(row["secret_sha256"]), frozenset(row["scopes"].split(",")),
-            row["device_id"], row["account_no"], row["expires_at"], row["revoked_at"],
-        )  # fmt: skip
+    async def keys(self, key_ids: Sequence[str], timeout_s: float) -> dict[str, ApiKey]:
+        """See `KeyStore.keys`."""
+        async with self._database.work(timeout_s) as session:
+            rows = await session.fetch(statements.KEYS_OF, list(key_ids))
+        return {row["key_id"]: _key_of(row) for row in rows}
+
+    async def accounts(self, device_ids: Sequence[UUID], timeout_s: float) -> dict[UUID, str]:
+        """See `KeyStore.accounts`."""
+        async with self._database.work(timeout_s) as session:
+            rows = await session.fetch(statements.ACCOUNTS_OF, list(device_ids))
+        return {row["device_id"]: row["account_no"] for row in rows}
 
     async def create(self, key: ApiKey, note: str) -> bool:
         """Stores a new key; false when the id is taken."""
-        async with self._database.connection(self._timeout_s) as connection:
-            with store_errors():
-                done = await connection.execute(
-                    statements.KEY_CREATE, key.key_id, key.secret_sha256, ",".join(sorted(key.scopes)),
-                    key.device_id, key.account_no, key.expires_at, note, timeout=self._timeout_s,
-                )  # fmt: skip
-        return bool(done == "INSERT 0 1")
+        async with self._database.work(self._timeout_s) as session:
+            done = await session.execute(
+                statements.KEY_CREATE, key.key_id, key.secret_sha256, ",".join(sorted(key.scopes)),
+                key.device_id, key.account_no, key.expires_at, note,
+            )  # fmt: skip
+        return done == "INSERT 0 1"
 
     async def revoke(self, key_id: str) -> bool:
         """Ends a key; false when there is none that is still valid."""
-        async with self._database.connection(self._timeout_s) as connection:
-            with store_errors():
-                done = await connection.execute(statements.KEY_REVOKE, key_id, timeout=self._timeout_s)
-        return bool(done == "UPDATE 1")
+        async with self._database.work(self._timeout_s) as session:
+            done = await session.execute(statements.KEY_REVOKE, key_id)
+        return done == "UPDATE 1"
 
     async def all(self) -> list[KeyListing]:
         """Every key, oldest first."""
-        async with self._database.connection(self._timeout_s) as connection:
-            with store_errors():
-                rows = await connection.fetch(statements.KEYS, timeout=self._timeout_s)
+        async with self._database.work(self._timeout_s) as session:
+            rows = await session.fetch(statements.KEYS)
         return [KeyListing(**row) for row in rows]
+
+
+def _key_of(row: Row) -> ApiKey:
+    return ApiKey(
+        row["key_id"], bytes(row["secret_sha256"]), _scopes(row["scopes"]),
+        row["device_id"], row["account_no"], row["expires_at"], row["revoked_at"],
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def _scopes(text: str) -> frozenset[str]:
+    """One set for all keys that have the same scopes: there may be tens of thousands in the cache."""
+    return frozenset(text.split(","))

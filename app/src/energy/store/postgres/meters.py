@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from energy.store.ports import Poisoned
 from energy.store.postgres import statements
-from energy.store.postgres.database import Database, store_errors
+from energy.store.postgres.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,11 @@ class PostgresMeters:
 
     async def knows_zone(self, name: str) -> bool:
         """Whether the database can compute days of that time zone."""
-        async with self._database.connection(self._timeout_s) as connection:
-            try:
-                with store_errors():
-                    await connection.execute(statements.LOCAL_TIME, name, timeout=self._timeout_s)
-            except Poisoned:
-                return False
+        try:
+            async with self._database.work(self._timeout_s) as session:
+                await session.fetch(statements.LOCAL_TIME, name)
+        except Poisoned:
+            return False
         return True
 
     async def upsert(self, rows: Sequence[MeterRow], columns: Sequence[str]) -> None:
@@ -48,17 +47,14 @@ class PostgresMeters:
 
         Of rows that are there already only `columns` change; new ones get the others as they are in `rows`.
         """
-        async with self._database.connection(self._timeout_s) as connection:
-            with store_errors():
-                await connection.execute(
-                    statements.ACCOUNTS_IMPORT,
-                    [r.account_no for r in rows], [r.region for r in rows], [r.time_zone for r in rows],
-                    columns, timeout=self._timeout_s,
-                )  # fmt: skip
-                await connection.execute(
-                    statements.METERS_IMPORT,
-                    [r.device_id for r in rows], [r.account_no for r in rows], [r.serial for r in rows],
-                    [str(r.digits) for r in rows], [str(r.decimals) for r in rows], [r.multiplier for r in rows],
-                    [r.installed_at for r in rows], [r.removed_at for r in rows],
-                    columns, timeout=self._timeout_s,
-                )  # fmt: skip
+        async with self._database.work(self._timeout_s) as session:
+            await session.execute(
+                statements.ACCOUNTS_IMPORT,
+                [r.account_no for r in rows], [r.region for r in rows], [r.time_zone for r in rows], columns,
+            )  # fmt: skip
+            await session.execute(
+                statements.METERS_IMPORT,
+                [r.device_id for r in rows], [r.account_no for r in rows], [r.serial for r in rows],
+                [str(r.digits) for r in rows], [str(r.decimals) for r in rows], [r.multiplier for r in rows],
+                [r.installed_at for r in rows], [r.removed_at for r in rows], columns,
+            )  # fmt: skip

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from energy.domain.checks import CheckPolicy
 from energy.store.postgres import statements
-from energy.store.postgres.database import Database, store_errors
+from energy.store.postgres.database import Database, plans_for
 
 
 class PostgresRejudge:
@@ -21,13 +21,6 @@ class PostgresRejudge:
     async def rejudge(self, ids: Sequence[tuple[UUID, UUID]]) -> int:
         """See `RejudgeStore.rejudge`."""
         devices, readings = (",".join(str(pair[n]) for pair in ids) for n in (0, 1))
-        async with self._database.connection(self._timeout_s) as connection:
-            with store_errors():
-                done = await connection.execute(
-                    statements.REJUDGE,
-                    devices,
-                    readings,
-                    str(self._policy.spike_kwh_per_day_max),
-                    timeout=self._timeout_s,
-                )
+        async with self._database.work(self._timeout_s, plans=plans_for(len(ids))) as session:
+            done = await session.execute(statements.REJUDGE, devices, readings, str(self._policy.spike_kwh_per_day_max))
         return int(done.removeprefix("UPDATE "))

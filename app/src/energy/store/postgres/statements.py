@@ -86,7 +86,11 @@ WHERE r.period = $1 AND (r.device_id, r.reading_id) > ($2::uuid, $3::uuid)
 ORDER BY r.device_id, r.reading_id LIMIT $4
 """  # noqa: S608 - constants only
 
-KEY = "SELECT key_id, secret_sha256, scopes, device_id, account_no, expires_at, revoked_at FROM api_keys WHERE key_id = $1"
+KEYS_OF = """
+SELECT key_id, secret_sha256, scopes, device_id, account_no, expires_at, revoked_at
+FROM api_keys WHERE key_id = ANY ($1::text[])
+"""
+ACCOUNTS_OF = "SELECT device_id, account_no FROM meters WHERE device_id = ANY ($1::uuid[])"
 KEYS = "SELECT key_id, scopes, device_id, account_no, created_at, expires_at, revoked_at, note FROM api_keys ORDER BY created_at, key_id"
 KEY_CREATE = """
 INSERT INTO api_keys (key_id, secret_sha256, scopes, device_id, account_no, expires_at, note)
@@ -116,8 +120,14 @@ LOCAL_TIME = "SELECT now() AT TIME ZONE $1::text"
 """Fails for a time zone that the database doesn't know."""
 
 VERSION = "SELECT version()"
-SCHEMA_VERSION = "SELECT version_num FROM alembic_version"
-DURABILITY = "SELECT current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit"
+SCHEMA_VERSION = "SELECT version_num FROM alembic_version WHERE NOT EXISTS (SELECT 1 FROM readings LIMIT 0)"
+"""Of a schema whose readings can be read too."""
+PROMISES = """
+SELECT current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
+       current_setting('transaction_read_only') AS read_only
+"""
+WAL_MARK = "SELECT pg_logical_emit_message(true, 'energy', '')"
+"""A WAL record that means nothing, so that the COMMIT of a transaction that only found rows waits for the standby too."""
 REPLICA_LAG = """
 SELECT CASE
   WHEN NOT pg_is_in_recovery() THEN 0
@@ -125,7 +135,7 @@ SELECT CASE
   ELSE coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 1e9) END::float8 AS lag_s
 """
 
-POSTGRES_ONLY = frozenset({"DURABILITY", "REPLICA_LAG"})
+POSTGRES_ONLY = frozenset({"PROMISES", "WAL_MARK", "REPLICA_LAG"})
 """Statements that are never sent to CockroachDB."""
 COCKROACH_ONLY = frozenset({"HISTORY_OF_DEVICE_FROM_FOLLOWER", "HISTORY_OF_ACCOUNT_FROM_FOLLOWER"})
 """Statements that are never sent to PostgreSQL."""
