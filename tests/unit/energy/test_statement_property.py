@@ -18,12 +18,12 @@ from energy.domain.checks import CheckPolicy, Meter, doubts_of_next, judge
 from energy.domain.reading import NEEDS_CONFIRMATION, Committed, Doubtful, Neighbour, Outcome, Reading
 from energy.domain.window import SubmissionWindow, period_of
 from energy.ingest.rejudging import Rejudging
-from energy.store.ports import Interrupted
+from energy.store.ports import BatchStore, Interrupted
 from energy.store.postgres.database import Database, PoolLimits, Row
 from energy.store.postgres.meters import MeterRow, PostgresMeters
 from energy.store.postgres.rejudge import PostgresRejudge
 from energy.store.postgres.rows import flags_of
-from energy.store.postgres.writer import PostgresWriter
+from energy.store.postgres.writer import CorrectionWriter, PostgresWriter
 from support.drawn import examples
 from support.postgres import TestServer
 
@@ -86,7 +86,8 @@ class Ground:
     def append(self, policy: CheckPolicy, readings: list[Reading]) -> list[Outcome]:
         """Through the product's own writer."""
         ordered = sorted(readings, key=lambda r: (r.device_id, r.reading_id))
-        writer = PostgresWriter(self.database, policy, lambda: NOW)
+        plain = PostgresWriter(self.database, policy, lambda: NOW)
+        writer: BatchStore = CorrectionWriter(plain) if any(r.supersedes for r in readings) else plain
         try:
             outcomes = self.loop.run_until_complete(writer.append(ordered, 20))
         except Interrupted:  # a person's reading was refused because of what a neighbour in the batch has changed since
