@@ -20,7 +20,7 @@ from fault.pair import Pair
 from support.fixtures import StartService
 from support.postgres import TestServer, execute, query, run
 from support.service import client_of
-from support.waiting import until
+from tools.local.waiting import until
 
 REQUEST_TIMEOUT_S = 0.6
 SETTINGS: dict[str, Any] = {"request_timeout_s": REQUEST_TIMEOUT_S, "database_connect_timeout_s": 0.5}
