@@ -9,5 +9,6 @@
 | `tools.reference`, `tools.figures` | `make reference`; tests/docs compares what they write |
 | `tools.fuzz` | `make fuzz` |
 | `tools.same_cases` | `make same-cases`, `.ci/run` |
+| `tools.keda` | `make compare-keda`; tests/docs compares the pages it writes, tests/cluster starts its KEDA |
 | `tools.standin` | tests/cluster/chart, as the image that stands in for CockroachDB |
 """

@@ -45,8 +45,9 @@ def load(archives: list[Path]) -> None:
 
 def tools() -> None:
     """Builds what is missing, the largest first, so that later commands start at once."""
-    for name, _ in all_programs():
-        program(name)
+    for name, module in all_programs():
+        if not module.only_asked_for:
+            program(name)
 
 
 def tool(name: str) -> None:

@@ -50,7 +50,7 @@ def _start_dns(run: Run, control_plane: ControlPlane, kubectl: Kubectl) -> None:
 """)
     run.start("coredns", [program("coredns"), f"-conf={corefile}"])
     ports = [("dns", 53, port, "UDP"), ("dns-tcp", 53, port, "TCP")]
-    kubectl.apply(*_service_on_host("kube-dns", ports, cluster_ip=DNS_SERVICE))
+    kubectl.apply(*service_on_host("kube-dns", ports, cluster_ip=DNS_SERVICE))
 
 
 def _start_metrics(run: Run, control_plane: ControlPlane, kubectl: Kubectl) -> None:
@@ -73,7 +73,7 @@ def _start_metrics(run: Run, control_plane: ControlPlane, kubectl: Kubectl) -> N
         ],
     )
     kubectl.apply(
-        *_service_on_host("metrics-server", [("https", 443, port, "TCP")]),
+        *service_on_host("metrics-server", [("https", 443, port, "TCP")]),
         {
             "apiVersion": "apiregistration.k8s.io/v1",
             "kind": "APIService",
@@ -97,14 +97,18 @@ def _start_metrics(run: Run, control_plane: ControlPlane, kubectl: Kubectl) -> N
         raise RuntimeError(f"metrics-server ended:\n{metrics.last_words()}")
 
 
-def _service_on_host(
-    name: str, ports: list[tuple[str, int, int, str]], *, cluster_ip: str | None = None
+def service_on_host(
+    name: str,
+    ports: list[tuple[str, int, int, str]],
+    *,
+    namespace: str = "kube-system",
+    cluster_ip: str | None = None,
 ) -> list[Manifest]:
     """A Service whose only endpoint is a program of the host; ports are (name, port, port on the host, protocol)."""
     service: Manifest = {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": name, "namespace": "kube-system"},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {
             "clusterIP": cluster_ip,
             "ports": [{"name": n, "port": p, "targetPort": host, "protocol": proto} for n, p, host, proto in ports],
@@ -115,7 +119,7 @@ def _service_on_host(
         "kind": "EndpointSlice",
         "metadata": {
             "name": f"{name}-host",
-            "namespace": "kube-system",
+            "namespace": namespace,
             "labels": {"kubernetes.io/service-name": name},
         },
         "addressType": "IPv4",

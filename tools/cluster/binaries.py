@@ -24,10 +24,11 @@ GO_MODULES = Path(__file__).parent / "modules"
 REPORT_EVERY_S = 30.0
 VERSION_TIMEOUT_S = 10.0
 
-_KUBERNETES = "1.34.4"
+KEDA = "2.21.0"
+KUBERNETES = "1.34.4"
 _KUBERNETES_LDFLAGS = " ".join(
     f"-X k8s.io/component-base/version.{field}"
-    for field in (f"gitVersion=v{_KUBERNETES}", "gitMajor=1", "gitMinor=34")  # else every client sees v0.0.0
+    for field in (f"gitVersion=v{KUBERNETES}", "gitMajor=1", "gitMinor=34")  # else every client sees v0.0.0
 )
 _PROMETHEUS = "3.16.0"  # its Go module counts 0.316.0
 
@@ -46,6 +47,7 @@ class Module:
     ldflags: str = ""
     tags: str = ""  # parts that are left out or in
     version_args: tuple[str, ...] = ("--version",)  # none: a program of ours, which no PATH has
+    only_asked_for: bool = False  # not one of those that `make cluster-tools` builds
 
     @property
     def minor_version(self) -> str:
@@ -62,7 +64,7 @@ MODULES = (
     Module("etcd", "3.6.4", {"etcd": "go.etcd.io/etcd/server/v3"}),
     Module(
         "kubernetes",
-        _KUBERNETES,
+        KUBERNETES,
         {
             program: f"k8s.io/kubernetes/cmd/{program}"
             for program in (
@@ -103,6 +105,19 @@ MODULES = (
         tags="remove_all_sd,enable_kubernetes_sd",
     ),
     Module("helm-docs", "1.14.2", {"helm-docs": "github.com/norwoodj/helm-docs/cmd/helm-docs"}),
+    Module(
+        "keda",
+        KEDA,
+        {
+            "keda": "github.com/kedacore/keda/v2/cmd/operator",
+            "keda-adapter": "github.com/kedacore/keda/v2/cmd/adapter",
+            "keda-cron": ".",
+        },
+        ldflags=f"-X github.com/kedacore/keda/v2/version.Version={KEDA}",
+        version_args=(),
+        only_asked_for=True,
+    ),
+    Module("slow-start", "1", {"slow-start": "."}, version_args=(), only_asked_for=True),
 )
 
 
@@ -134,6 +149,19 @@ def all_programs() -> Iterator[tuple[str, Module]]:
     for module in MODULES:
         for name in module.packages:
             yield name, module
+
+
+def module_files(name: str, path: str) -> Path:
+    """The folder of a Go module that a tool is built from, for what is in the module and in none of its programs."""
+    _go(name, "mod", "download", path)
+    return Path(_go(name, "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", path).strip())
+
+
+def _go(name: str, *words: str) -> str:
+    answer = subprocess.run(["go", *words], cwd=GO_MODULES / name, capture_output=True, text=True, check=False)
+    if answer.returncode != 0:
+        raise MissingProgramError(f"go {' '.join(words)} failed:\n{answer.stderr[-2000:]}")
+    return answer.stdout
 
 
 def missing(names: tuple[str, ...]) -> list[str]:

@@ -5,6 +5,7 @@
 kube-proxy each (root): there pods run, autoscalers scale and nodes fail.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ from .images import import_into_all
 from .kubectl import Kubectl
 from .network import HOST, lay_wires
 from .node import Node
+from .pki import Authority
 from .run import Process, Run, dead_runs, one_at_a_time, open_any_run, open_run
 
 NODES_RUN = "nodes"  # node levels use addresses and links of the machine, so there is one at a time
@@ -109,6 +111,20 @@ class Cluster:
     def restart_apiserver(self) -> None:
         self.stop_apiserver()
         self.start_apiserver()
+
+    def start_program(self, name: str, command: Sequence[str | Path], *, env: dict[str, str] | None = None) -> Process:
+        """A program of the host that ends with the cluster at the latest; its output is in `folder`/logs/NAME.log."""
+        return self._live_run.start(name, command, env=env)
+
+    @property
+    def authority(self) -> Authority:
+        """Issues certificates and kubeconfigs that this cluster trusts."""
+        return self._parts.authority
+
+    @property
+    def address(self) -> str:
+        """Where programs of the host listen, so that the API server and pods reach them."""
+        return self._parts.address
 
     def load_image(self, archive: Path) -> None:
         """Puts an image archive (`docker save`, `buildah push docker-archive:`) into every node."""

@@ -22,7 +22,7 @@ class ControlPlane:
 
     def __init__(self, run: Run, address: str = "127.0.0.1") -> None:
         self._run = run
-        self._address = address
+        self.address = address
         self._etcd_port, self._port = free_port(address), free_port(address)
         self.server = f"https://{address}:{self._port}"
         self.authority = Authority(run.folder / "pki", "ca")
@@ -59,7 +59,7 @@ class ControlPlane:
         self.apiserver = None
 
     def _start_etcd(self) -> None:
-        client, peer = self._etcd, f"http://{self._address}:{free_port(self._address)}"
+        client, peer = self._etcd, f"http://{self.address}:{free_port(self.address)}"
         self._run.start(
             "etcd",
             [
@@ -76,11 +76,11 @@ class ControlPlane:
         )
 
     def _apiserver_flags(self) -> list[str]:
-        on_loopback = self._address.startswith("127.")
+        on_loopback = self.address.startswith("127.")
         return [
             f"--etcd-servers={self._etcd}",
-            f"--bind-address={self._address}",
-            f"--advertise-address={self._address}",
+            f"--bind-address={self.address}",
+            f"--advertise-address={self.address}",
             f"--endpoint-reconciler-type={'none' if on_loopback else 'lease'}",  # endpoints may not be loopback
             f"--secure-port={self._port}",
             f"--tls-cert-file={self._serving.certificate}",
@@ -119,8 +119,8 @@ class ControlPlane:
                 f"--service-account-private-key-file={self._tokens.key}",
                 "--use-service-account-credentials",
                 "--leader-elect=false",
-                f"--bind-address={self._address}",
-                f"--secure-port={free_port(self._address)}",
+                f"--bind-address={self.address}",
+                f"--secure-port={free_port(self.address)}",
                 "--node-monitor-period=2s",
                 "--node-monitor-grace-period=16s",
                 # A test of autoscaling should not wait for the pace of production.
@@ -139,14 +139,14 @@ class ControlPlane:
                 program("kube-scheduler"),
                 f"--kubeconfig={kubeconfig}",
                 "--leader-elect=false",
-                f"--bind-address={self._address}",
-                f"--secure-port={free_port(self._address)}",
+                f"--bind-address={self.address}",
+                f"--secure-port={free_port(self.address)}",
             ],
         )
 
     @property
     def _etcd(self) -> str:
-        return f"http://{self._address}:{self._etcd_port}"
+        return f"http://{self.address}:{self._etcd_port}"
 
     def _is_ready(self) -> bool:
         assert self.apiserver is not None

@@ -27,12 +27,17 @@ def import_into_all(run_folder: Path, archive: Path) -> None:
 
 
 def pause_archive() -> Path:
-    """The image every pod starts with: one static program, so the archive is written by hand."""
-    binary = program("pause")
+    """The image every pod starts with."""
+    return program_archive("pause")
+
+
+def program_archive(name: str) -> Path:
+    """An image NAME:1 of one static program and nothing else, so the archive is written by hand."""
+    binary = program(name)
     archive = cache_dir() / f"{binary.parent.name}.tar"
     if not archive.exists():
         unfinished = archive.with_suffix(".unfinished")
-        _write_archive(unfinished, "pause:1", binary)
+        _write_archive(unfinished, f"{name}:1", binary)
         unfinished.rename(archive)
     return archive
 
