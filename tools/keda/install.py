@@ -8,11 +8,11 @@ import os
 import shutil
 from pathlib import Path
 
-from tools.cluster import Cluster, Kubectl, Manifest, RefusedError, wait_until
+from tools.cluster import Cluster, Kubectl, Manifest, RefusedError
 from tools.cluster.addons import service_on_host
 from tools.cluster.binaries import module_files, program
-from tools.cluster.control_plane import free_port
 from tools.cluster.run import Process
+from tools.local.waiting import free_port, until
 
 NAMESPACE = "keda"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:keda-operator"
@@ -49,7 +49,7 @@ class Keda:
             if not metrics and path.startswith("metrics-server"):
                 continue
             kubectl("apply", "--server-side", "-f", str(config / path))
-        wait_until(lambda: _served(kubectl), "the kind ScaledObject is served", timeout_s=READY_TIMEOUT_S)
+        until(lambda: _served(kubectl), "the kind ScaledObject is served", timeout_s=READY_TIMEOUT_S)
         if metrics:
             ports = [("https", 443, self._metrics_port, "TCP")]
             kubectl.apply(*service_on_host(_METRICS_SERVICE, ports, namespace=NAMESPACE), _metrics_api())
@@ -61,7 +61,7 @@ class Keda:
             self._running.append(self._start("keda-adapter", *self._adapter_flags()))
 
     def wait_ready(self) -> None:
-        wait_until(self._answers, "KEDA's metrics API answers", timeout_s=READY_TIMEOUT_S, every_s=0.5)
+        until(self._answers, "KEDA's metrics API answers", timeout_s=READY_TIMEOUT_S)
 
     def kill(self) -> None:
         """Both programs end at once, as when their node does."""
