@@ -10,31 +10,14 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from energy.http.auth import new_key
-from energy.store.postgres.database import Database, PoolLimits
-from energy.store.postgres.keys import PostgresKeys
 from support.fixtures import StartService
-from support.postgres import TestServer, execute, run
+from support.keys import make_key
+from support.postgres import TestServer, execute
 from support.samples import add_meter, reading
 from support.service import ServiceThread, client_of
 from tools.local.waiting import until
 
 TTL_S = 0.5
-
-
-def make_key(
-    dsn: str, *scopes: str, device: UUID | None = None, account: str | None = None, expires: datetime | None = None
-) -> dict[str, str]:
-    """The headers that carry a new key."""
-    token, key = new_key(frozenset(scopes), device, account, expires)
-
-    async def store() -> None:
-        database = Database(dsn, PoolLimits(1, 10, 0))
-        assert await PostgresKeys(database, 10).create(key, "test")
-        await database.close()
-
-    run(store())
-    return {"Authorization": f"Bearer {token}"}
 
 
 @pytest.fixture(scope="module")
