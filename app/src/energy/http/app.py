@@ -73,8 +73,9 @@ def _refuse_bad_head(scope: Scope, headers: Headers) -> None:
     """Raises `Problem` for what cannot be answered by any endpoint: which of two keys counts must not be left open."""
     if "refusal" in scope:
         raise scope["refusal"]
-    if b"host" not in headers and scope["http_version"] == "1.1":
-        raise Problem("bad_http", "A request of HTTP/1.1 has a Host header.")
+    version = scope["http_version"]
+    if version == "0.9" or (version == "1.1" and b"host" not in headers):
+        raise Problem("bad_http", "Send HTTP/1.1 with a Host header, or HTTP/1.0.")
     if len(headers) != len(scope["headers"]):
         names = [name for name, _ in scope["headers"]]
         repeated = next((name for name in _ONCE if names.count(name) > 1), None)

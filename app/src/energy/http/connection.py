@@ -69,7 +69,7 @@ class Connection(HttpToolsProtocol):
     @property
     def still_sending(self) -> bool:
         """Whether the client may be in the middle of something that nobody will read."""
-        return self._in_message or self._refused
+        return self._in_message or self._refused or (bool(self.cycle) and not self.cycle.keep_alive)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         """Begins the wait for a request, or refuses the connection."""
