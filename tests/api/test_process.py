@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import httpx
 import pytest
 
 from energy.store import migrations
@@ -18,37 +16,6 @@ from support.postgres import TestServer, query
 from support.samples import reading
 from support.service import ServiceProcess, ServiceThread, client_of, energy, program
 from tools.local.waiting import until
-
-
-def test_sigterm_drains_and_everything_acknowledged_is_there(start_process: StartProcess, postgres: TestServer) -> None:
-    dsn = postgres.migrated()
-    service = start_process(database_url=dsn)
-    acknowledged: set[UUID] = set()
-    stopping = threading.Event()
-
-    def send_until_refused() -> None:
-        with client_of(service) as client:
-            while not stopping.is_set():
-                device = uuid4()
-                try:
-                    answer = client.post("/v1/values", json={"device_id": str(device), "value": 1})
-                except httpx.TransportError:
-                    return
-                if answer.status_code == 201:
-                    acknowledged.add(device)
-
-    threads = [threading.Thread(target=send_until_refused) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    until(lambda: len(acknowledged) > 200, "two hundred answers")
-    code = service.stop()
-    stopping.set()
-    for thread in threads:
-        thread.join()
-    assert code == 0, service.output
-    stored = {row["device_id"] for row in query(dsn, "SELECT device_id FROM readings")}
-    assert acknowledged <= stored
-    assert "Traceback" not in service.output
 
 
 def test_while_draining_it_is_not_ready_and_still_serves(start_process: StartProcess) -> None:

@@ -69,7 +69,10 @@ def test_every_refusal_names_the_test_that_shows_it() -> None:
         ("tests/api/test_batch.py::test_ten_thousand_at_once", "tests/api/test_batch.py::test_ten_thousands_at_once"),
         ("tests/api/test_batch.py::test_ten_thousand_at_once", "tests/api/test_batches.py::test_ten_thousand_at_once"),
         ("tests/api/test_batch.py::test_ten_thousand_at_once", "tests/api/test_batch.py"),
-        ("tests/fault/test_order.py::test_two_writes_are_never_in_flight_with", "tests/fault/test_order.py::until"),
+        (
+            "tests/fault/test_order.py::test_two_writes_are_never_in_flight_in_one_process",
+            "tests/fault/test_order.py::until",
+        ),
     ],
 )
 def test_a_misspelt_test_is_found(good: str, bad: str) -> None:

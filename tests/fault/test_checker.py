@@ -66,7 +66,7 @@ REFUSAL, SILENCE = Answer(7, Heard.REFUSED), Answer(7, Heard.UNKNOWN)
         ),
     ],
 )
-def test_the_checker_knows(
+def test_the_checker_tells_sound_histories_from_broken_ones(
     events: Sequence[Event], rows: Sequence[Row], broken: dict[str, int], tmp_path: Path
 ) -> None:
     history = History(tmp_path / "history.jsonl")
@@ -103,7 +103,7 @@ def test_a_run_that_proves_nothing_is_no_pass(events: Sequence[Event], outcome: 
         ),
     ],
 )
-async def test_a_round_catches_a_service_that(
+async def test_a_round_catches_a_service_that_breaks_a_promise(
     machine: Machine,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,

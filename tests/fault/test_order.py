@@ -61,7 +61,7 @@ async def overlaps_under_load(start_service: StartService, dsn: str, path: str, 
         pytest.param("/v1/values", {"write_strategy": "sequential"}, id="the sequential strategy"),
     ],
 )
-async def test_two_writes_are_never_in_flight_with(
+async def test_two_writes_are_never_in_flight_in_one_process(
     start_service: StartService, database: str, path: str, settings: dict[str, Any]
 ) -> None:
     assert await overlaps_under_load(start_service, database, path, **settings) == 0

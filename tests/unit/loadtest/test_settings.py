@@ -6,8 +6,6 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
 from loadtest import settings
 
 ROOT = Path(__file__).parents[3]
@@ -37,13 +35,3 @@ def test_credentials_never_reach_a_report() -> None:
     assert settings.changed({"LOAD_API_KEY": "a.b", "LOAD_DATABASE_URL": "postgresql://u:p@h/d", "LOAD_RATE": "5"}) == {
         "LOAD_RATE": "5"
     }
-
-
-def test_the_chart_ships_the_same_scripts() -> None:
-    shipped = ROOT / "helm/energy/files/loadtest"
-    if not shipped.is_dir():
-        pytest.skip("the chart carries no scripts")
-    names = sorted(path.name for path in settings.SCRIPTS.iterdir())
-    assert {path.name: path.read_text() for path in sorted(shipped.iterdir())} == {
-        name: (settings.SCRIPTS / name).read_text() for name in names
-    }, "copy loadtest/k6 into the chart: make render"

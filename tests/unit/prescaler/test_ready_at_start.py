@@ -149,7 +149,7 @@ async def node(rig: Rig, cpu: str) -> str:
 
 
 @pytest.mark.parametrize(("cpu", "fits"), [("2", False), ("8", True)], ids=["too small", "large enough"])
-async def test_nodes_that_have_no_room_are_reported_a_whole_lead_time_before_the_first_step(
+async def test_nodes_without_room_are_reported_a_whole_lead_time_before_the_first_step(
     prepared: Rig,
     cpu: str,
     fits: bool,  # noqa: FBT001 - a parameter
