@@ -1,7 +1,8 @@
 """What the database says against what the client was told: lost, duplicated, stored although refused.
 
 A reading counts as lost when any answer acknowledged it (200 or 201) and the database has no row of it. Readings whose
-answer never came may be in the database or not: both are right, and neither is counted as lost or as a fault.
+answer never came may be in the database or not: both are right, and neither is counted as lost or as a fault. The fault
+tests use the same words (tests/fault/checker.py).
 """
 
 from __future__ import annotations

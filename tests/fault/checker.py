@@ -1,11 +1,12 @@
 """Judges a run: what clients were promised against what the database holds.
 
-Every promise of the service is one of five ways to break it, and each must not have happened once:
+A promise of the service can be broken in five ways, and none of them may have happened once. The words are those of the load
+lab (loadtest/verdict.py), which counts millions of readings by their ids; here each reading has its whole history:
 
 - lost: acknowledged, and not there;
 - duplicated: there more often than it may be (once where an id or key was sent, else once a request);
 - unexpected: there, and nobody sent it;
-- resurrected: there, although every answer said that it is not stored;
+- stored_though_refused: there, although every answer said that it is not stored;
 - corrupt: there, with another content than was sent.
 
 A run without faults or without acknowledgements proves nothing: its outcome is `unknown`, and that is not a pass.
@@ -40,26 +41,26 @@ class Verdict:
     lost: list[str] = field(default_factory=list)
     duplicated: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
-    resurrected: list[str] = field(default_factory=list)
+    stored_though_refused: list[str] = field(default_factory=list)
     corrupt: list[str] = field(default_factory=list)
     sent: int = 0
     acknowledged: int = 0
     unknown: int = 0
-    unanswered_but_stored: int = 0
+    stored_unacknowledged: int = 0
     faults: int = 0
 
     @property
     def broken(self) -> dict[str, int]:
         """The broken promises and how often."""
-        names = ("lost", "duplicated", "unexpected", "resurrected", "corrupt")
+        names = ("lost", "duplicated", "unexpected", "stored_though_refused", "corrupt")
         return {name: len(getattr(self, name)) for name in names if getattr(self, name)}
 
     @property
     def outcome(self) -> str:
-        """`valid`, `invalid`, or `unknown` when the run proves nothing."""
+        """`passed`, `failed`, or `unknown` when the run proves nothing."""
         if self.broken:
-            return "invalid"
-        return "valid" if self.faults and self.acknowledged else "unknown"
+            return "failed"
+        return "passed" if self.faults and self.acknowledged else "unknown"
 
 
 def judge(events: Iterable[Event], rows: Iterable[Row]) -> Verdict:
@@ -127,7 +128,7 @@ def _judge_one(intent: Intent, book: _Book, rows: list[Row], verdict: Verdict) -
     if len(rows) > (1 if intent.once else book.sent[intent.number]):
         verdict.duplicated.append(f"{intent} is there {len(rows)} times")
     if rows and book.sent[intent.number] == refused:
-        verdict.resurrected.append(f"{intent}: {answers}")
+        verdict.stored_though_refused.append(f"{intent}: {answers}")
     if book.sent[intent.number] > len(answers) or any(answer.heard is Heard.UNKNOWN for answer in answers):
         verdict.unknown += 1
-        verdict.unanswered_but_stored += bool(rows and not acknowledged)
+        verdict.stored_unacknowledged += bool(rows and not acknowledged)

@@ -58,7 +58,9 @@ REFUSAL, SILENCE = Answer(7, Heard.REFUSED), Answer(7, Heard.UNKNOWN)
             id="at least once",
         ),
         pytest.param([], [ROW], {"unexpected": 1}, id="nobody sent it"),
-        pytest.param([INTENT, Sent(7), REFUSAL], [ROW], {"resurrected": 1}, id="refused and there all the same"),
+        pytest.param(
+            [INTENT, Sent(7), REFUSAL], [ROW], {"stored_though_refused": 1}, id="refused and there all the same"
+        ),
         pytest.param([INTENT, Sent(7), ACK], [replace(ROW, value=Decimal(8))], {"corrupt": 1}, id="another value"),
         pytest.param([INTENT, Sent(7), ACK], [replace(ROW, device_id=OTHER_ID)], {"corrupt": 1}, id="another device"),
         pytest.param(
@@ -79,7 +81,7 @@ def test_the_checker_tells_sound_histories_from_broken_ones(
 @pytest.mark.parametrize(
     ("events", "outcome"),
     [
-        pytest.param([Fault("kill"), INTENT, Sent(7), ACK], "valid", id="a fault and an acknowledgement"),
+        pytest.param([Fault("kill"), INTENT, Sent(7), ACK], "passed", id="a fault and an acknowledgement"),
         pytest.param([INTENT, Sent(7), ACK], "unknown", id="no fault"),
         pytest.param([Fault("kill"), INTENT, Sent(7)], "unknown", id="no acknowledgement"),
     ],
@@ -114,7 +116,7 @@ async def test_a_round_catches_a_service_that_breaks_a_promise(
     monkeypatch.setattr("support.service.PROGRAM", mutants.program_of(mutation, tmp_path))
     machine.begin()
     verdict = await rounds.play(machine, fault, seed=7)
-    assert verdict.outcome == "invalid"
+    assert verdict.outcome == "failed"
     assert broken in verdict.broken, verdict.broken
 
 

@@ -29,6 +29,7 @@ from energy.service import Service
 from energy.settings import Settings
 from tools.local import service as running
 
+PROGRAM = running.ENERGY  # a mutant of it in the tests of the fault tests
 OPEN_ALL_MONTH: dict[str, Any] = {"window_from_day": 1, "window_to_day": 31}
 """So that no test's result depends on the day it runs on."""
 
@@ -140,7 +141,7 @@ def energy(*arguments: str, **settings: Any) -> Run:
 def program(*arguments: str, stdin: str | None = None, **settings: Any) -> Run:
     """The same as a process of its own, with `stdin` as its standard input."""
     run = subprocess.run(
-        [running.ENERGY, *arguments],
+        [PROGRAM, *arguments],
         env=environment(**settings), input=stdin, capture_output=True, text=True, timeout=90, check=False,
     )  # fmt: skip
     return Run(run.returncode, run.stdout, run.stderr)
@@ -153,7 +154,7 @@ class ServiceProcess(running.ServiceProcess):
         given: Mapping[str, Any] = {"auth": "off", "port": 0, **OPEN_ALL_MONTH, **settings}
         self._file = tempfile.NamedTemporaryFile(prefix="energy-serve-", suffix=".log")  # noqa: SIM115 - closed by kill()
         probe = "/readyz" if ready else "/livez"
-        super().__init__(environment(**given), Path(self._file.name), *arguments, probe=probe)
+        super().__init__(environment(**given), Path(self._file.name), *arguments, probe=probe, program=PROGRAM)
 
     def kill(self) -> None:
         super().kill()
