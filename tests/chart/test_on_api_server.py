@@ -115,6 +115,46 @@ def in_namespace(values: Path, namespace: str) -> list[dict[str, Any]]:
     return [m for m in yaml.safe_load_all(text) if m and m["kind"] not in SOMEBODY_ELSES]
 
 
+NODES = {
+    "apiVersion": "apps/v1", "kind": "StatefulSet",
+    "spec": {
+        "serviceName": "x", "replicas": 5, "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "x", "image": "x"}]}},
+    },
+}  # fmt: skip
+RUNNING = {"energy-readings.dev/mode": "cluster", "energy-readings.dev/certificates-from": "self-signed"}
+BREAKS = [  # values for an upgrade of what runs, what the refusal says
+    ("cockroachdb.nodes=3", "Decommission them first"),
+    ("cockroachdb.mode=single-node", "Decommission them first"),
+    ("cockroachdb.mode=single-node,cockroachdb.decommissioned=true", 'has mode "cluster"'),
+    ("cockroachdb.nodes=5,cockroachdb.tls.source=cert-manager", 'has certificates-from "self-signed"'),
+    ("cockroachdb.nodes=5,operator.enabled=false", "operator.billingWindow.enabled=false first"),
+]
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_what_an_upgrade_would_break_is_refused(version: int, with_crd: Cluster, control_plane_namespace: str) -> None:
+    where = {"namespace": control_plane_namespace}
+    window = next(m for m in documents() if m["kind"] == "BillingWindow")
+    with_crd.kubectl.apply(
+        NODES | {"metadata": where | {"name": "energy-cockroachdb", "annotations": RUNNING}},
+        window | {"metadata": where | {"name": "energy"}},
+    )
+
+    def refusal(values: str) -> str:
+        answer = subprocess.run(
+            [program(f"helm-v{version}"), "install", "energy", CHART, "--dry-run=server", f"--set={values}",
+             "--namespace", control_plane_namespace, "--kubeconfig", with_crd.kubeconfig],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return answer.stderr
+
+    for values, says in BREAKS:
+        assert says in refusal(values), values
+    for values in ("cockroachdb.nodes=5", "cockroachdb.nodes=7", "cockroachdb.nodes=3,cockroachdb.decommissioned=true"):
+        assert "energy:" not in refusal(values), values
+
+
 OPERATOR, RELEASE, MIGRATE = "energy-operator", "energy-operator-release", "energy-migrate"
 CERTIFICATES, SERVICE, COCKROACHDB = "energy-cockroachdb-certificates", "energy", "energy-cockroachdb"
 RIGHTS = [  # account, verb, resource, allowed
