@@ -169,7 +169,7 @@ def run(
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("kopf").setLevel("WARNING" if log_level != "debug" else "DEBUG")
     options = handlers.Options()
-    options.namespaces = namespaces or options.namespaces
+    options.namespaces = handlers.checked_namespaces(namespaces) or options.namespaces
     options.lease_namespace = lease_namespace or options.lease_namespace
     options.metrics_port = metrics_port or options.metrics_port
     port = health_port or int(os.environ.get("PRESCALER_HEALTH_PORT", "0"))

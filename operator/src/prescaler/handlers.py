@@ -8,6 +8,7 @@ finalizer is the operator's own, held only while there is something to give back
 import asyncio
 import logging
 import os
+import re
 import socket
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,10 +21,19 @@ from prescaler.kube.client import REQUEST_TIMEOUT_S, Kube, credentials
 from prescaler.kube.lease import LeaderLease
 from prescaler.kube.objects import FINALIZER, GROUP, VERSION
 from prescaler.loop import Loop
+from prescaler.window.schema import InvalidSpecError
 
 log = logging.getLogger(__name__)
 
 FIRST_TURN_S = 30.0
+
+
+def checked_namespaces(names: tuple[str, ...]) -> tuple[str, ...]:
+    """A pattern such as `team-*` would list nothing, silently."""
+    for name in names:
+        if not re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name):
+            raise InvalidSpecError(f"`{name}` is not the name of a namespace; patterns are not supported")
+    return names
 
 
 def _names(variable: str) -> tuple[str, ...]:
@@ -34,7 +44,7 @@ def _names(variable: str) -> tuple[str, ...]:
 class Options:
     """How this process runs. `PRESCALER_NAMESPACES` empty means the whole cluster."""
 
-    namespaces: tuple[str, ...] = field(default_factory=lambda: _names("PRESCALER_NAMESPACES"))
+    namespaces: tuple[str, ...] = field(default_factory=lambda: checked_namespaces(_names("PRESCALER_NAMESPACES")))
     replay_urls: tuple[str, ...] = field(default_factory=lambda: _names("PRESCALER_REPLAY_URLS"))
     lease_namespace: str = field(default_factory=lambda: os.environ.get("PRESCALER_LEASE_NAMESPACE", ""))
     metrics_port: int = field(default_factory=lambda: int(os.environ.get("PRESCALER_METRICS_PORT", "0")))

@@ -133,6 +133,8 @@ def test_a_mistake_in_a_file_is_one_sentence_that_says_where(tmp_path: Path, bro
         pytest.param(["plan", "FILE", "--from", "christmas"], "write a date, as 2026-12-01", id="no date"),
         pytest.param(["plan", "FILE", "--plot", "x.gif"], "must end in .png or .svg", id="no picture"),
         pytest.param(["release"], "KUBECONFIG", id="no cluster"),
+        pytest.param(["report"], "KUBECONFIG", id="no cluster to report of"),
+        pytest.param(["run", "-n", "team-*"], "not the name of a namespace", id="a pattern of namespaces"),
     ],
 )
 def test_a_mistake_on_the_command_line_says_what_to_do(
