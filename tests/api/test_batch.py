@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,7 +14,8 @@ import httpx
 import pytest
 
 from support.fixtures import StartService
-from support.postgres import query
+from support.postgres import locked_readings, query
+from support.raw import RawConnection, request
 from support.samples import at, reading
 from support.service import ServiceThread, client_of
 
@@ -153,3 +157,23 @@ def test_what_a_batch_may_hold_is_bounded_by_its_settings(start_service: StartSe
         bomb = gzip.compress(b" " * 1_000_000)
         answer = client.post("/v1/readings/batch", content=bomb, headers={"content-encoding": "gzip"})
         assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+
+def test_batches_that_do_not_arrive_keep_nobody_out(start_service: StartService) -> None:
+    service = start_service(batch_requests_max=2)
+    with ExitStack() as held:
+        for _ in range(8):
+            connection = held.enter_context(closing(RawConnection(service)))
+            connection.send(request("POST", "/v1/readings/batch", b"[" + b" " * 1_000)[:-500])
+        with client_of(service) as client:
+            assert post(client, [reading()]).status_code == 200
+
+
+def test_a_batch_that_gets_no_lane_is_told_so_in_time(start_service: StartService) -> None:
+    service = start_service(bulk_lanes=1, batch_requests_max=8, request_timeout_s=1)
+    with locked_readings(service.dsn), ThreadPoolExecutor(2) as pool, client_of(service) as client:
+        began = time.monotonic()
+        answers = list(pool.map(lambda _: post(client, [reading()]), range(2)))
+        assert {answer.status_code for answer in answers} == {503}
+        assert all("retry-after" in answer.headers for answer in answers)
+        assert time.monotonic() - began < 4

@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from uuid import uuid4
 
-import asyncpg
 import pytest
 
 from support.fixtures import StartService
-from support.postgres import TestServer, count, run
+from support.postgres import TestServer, count, locked_readings
 from support.raw import RawConnection, exchange, request
 from support.service import ServiceThread, client_of
 
 TIMEOUT_S = 0.5
 SOON_S = 5.0
-
-
-@contextmanager
-def locked_readings(service: ServiceThread) -> Iterator[Callable[[], None]]:
-    """Nobody can write a reading until the function that is given is called."""
-    unlocked, locked = threading.Event(), threading.Event()
-
-    async def hold() -> None:
-        connection = await asyncpg.connect(service.dsn)
-        async with connection.transaction():
-            await connection.execute("LOCK TABLE readings")
-            locked.set()
-            await asyncio.to_thread(unlocked.wait)
-        await connection.close()
-
-    holding = threading.Thread(target=run, args=(hold(),))
-    holding.start()
-    assert locked.wait(SOON_S)
-    try:
-        yield unlocked.set
-    finally:
-        unlocked.set()
-        holding.join()
 
 
 def value() -> bytes:
@@ -102,7 +76,7 @@ def test_junk_behind_a_request_does_not_overtake_its_answer(service: ServiceThre
 
 
 def test_a_slow_request_behind_another_does_not_overtake_its_answer(hasty: ServiceThread) -> None:
-    with closing(RawConnection(hasty, SOON_S)) as connection, locked_readings(hasty) as unlock:
+    with closing(RawConnection(hasty, SOON_S)) as connection, locked_readings(hasty.dsn) as unlock:
         connection.send(request("POST", "/v1/values", value()) + request("POST", "/v1/values", value())[:-5])
         connection.socket.settimeout(3 * TIMEOUT_S)
         with pytest.raises(TimeoutError):

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -100,3 +101,26 @@ def execute(dsn: str, sql: str, *arguments: object) -> None:
 def count(dsn: str, table: str = "readings") -> int:
     """How many rows there are."""
     return int(query(dsn, f"SELECT count(*) AS n FROM {table}")[0]["n"])  # noqa: S608 - a test's own table name
+
+
+@contextmanager
+def locked_readings(dsn: str) -> Iterator[Callable[[], None]]:
+    """Nobody can write a reading until the function that is given is called."""
+    unlocked, locked = threading.Event(), threading.Event()
+
+    async def hold() -> None:
+        connection = await asyncpg.connect(dsn)
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE readings")
+            locked.set()
+            await asyncio.to_thread(unlocked.wait)
+        await connection.close()
+
+    holding = threading.Thread(target=run, args=(hold(),))
+    holding.start()
+    assert locked.wait(10), "the table could not be locked"
+    try:
+        yield unlocked.set
+    finally:
+        unlocked.set()
+        holding.join()

@@ -26,7 +26,8 @@ from energy.store.postgres.rows import stored_of
 _seldom = Seldom(logging.getLogger(__name__))
 
 LAG_CHECK_S = 1.0
-EXPORT_PAGE_ROWS = 5_000
+EXPORT_PAGE_ROWS = 500
+"""A page is made in one go: its size is what all other requests of the process wait for."""
 _FIRST = UUID(int=0)
 _FROM_FOLLOWER = {
     statements.HISTORY_OF_DEVICE: statements.HISTORY_OF_DEVICE_FROM_FOLLOWER,
