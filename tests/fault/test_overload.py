@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ def history(tmp_path: Path) -> Iterator[History]:
     history = History(tmp_path / "history.jsonl")
     yield history
     history.close()
+
+
+LONGER_THAN_THE_SERVICE_S = 60.0
 
 
 def slow_down_inserts(dsn: str, seconds: float) -> None:
@@ -90,12 +94,14 @@ async def test_sigterm_in_the_middle_of_load_answers_everything_it_stores(
 ) -> None:
     slow_down_inserts(database, 0.25)  # so that something waits whenever the signal comes
     service = start_process(database_url=database)
-    loading = asyncio.create_task(load(service, history, 400, 0.8, seed))
+    loading = asyncio.create_task(load(service, history, 400, LONGER_THAN_THE_SERVICE_S, seed))
     await asyncio.to_thread(until, lambda: len(rows_of(database)) > 20 * seed, "some load")
     history.fired("SIGTERM")
     service.terminate()
     code = await asyncio.to_thread(service.process.wait, 30)
-    await loading
+    loading.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await loading
     verdict = verdict_on(history, database)
     assert code == 0
     assert verdict.outcome == "passed", verdict

@@ -89,7 +89,7 @@ def agree(schedule: Schedule, start: datetime) -> None:
         assert (state.phase in OPEN) == oracle.is_open(minute), start + timedelta(minutes=minute)
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(40))
 @given(cases())
 def test_the_plan_is_what_the_wall_clock_says(case: tuple[Schedule, datetime]) -> None:
     agree(*case)
@@ -101,7 +101,7 @@ def test_short_and_long_months_of_nine_years_are_what_the_wall_clock_says(volga:
             agree(volga, datetime(year, month, 10, tzinfo=UTC))
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(40))
 @given(cases(), st.integers(0, 40 * 86_400))
 def test_a_plan_made_at_any_moment_agrees_with_one_made_before(case: tuple[Schedule, datetime], later_s: int) -> None:
     schedule, start = case
