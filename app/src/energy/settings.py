@@ -86,7 +86,9 @@ class Settings(BaseSettings):
     batch_rows_max: int = Field(
         1_000, ge=1, le=10_000, description="Most rows one statement writes for single readings."
     )
-    linger_ms: float = Field(0.0, ge=0, le=100, description="How long a free lane waits for company; 0: not at all.")
+    linger_ms: float = Field(
+        0.0, ge=0, le=100, description="How long a free lane waits for more readings before it writes; 0: not at all."
+    )
     queue_rows_max: int = Field(
         20_000, ge=1, le=1_000_000, description="Readings that may wait; more are answered 503."
     )
@@ -96,7 +98,9 @@ class Settings(BaseSettings):
     request_timeout_s: float = Field(
         10.0, gt=0, le=120, description="Deadline for committing a reading; after it the client gets 503."
     )
-    retry_after_s: int = Field(2, ge=1, le=300, description="Middle of the jittered Retry-After of a 503.")
+    retry_after_s: int = Field(
+        2, ge=1, le=300, description="Mean of the Retry-After of a 503, which is drawn at random around it."
+    )
 
     body_bytes_max: int = Field(16_384, ge=256, le=1_048_576, description="Largest body of a single reading.")
     batch_body_bytes_max: int = Field(
@@ -109,7 +113,7 @@ class Settings(BaseSettings):
         4_096, ge=10, le=100_000, description="Open connections of one process; more are answered 503 and closed."
     )
     batch_requests_max: int = Field(
-        8, ge=1, le=1_000, description="Batch requests worked on at once; more are answered 503."
+        8, ge=1, le=1_000, description="Batch requests handled at the same time; more are answered 503."
     )
     rate_per_s: float = Field(
         0.0, ge=0, le=100_000, description="Requests per second one API key may make of one process; 0: no limit."
@@ -140,11 +144,16 @@ class Settings(BaseSettings):
 
     drain_timeout_s: float = Field(20.0, gt=0, le=600, description="Longest wait for open requests after SIGTERM.")
     drain_delay_s: float = Field(
-        0.0, ge=0, le=120, description="After SIGTERM: not ready yet still serving, until load balancers have noticed."
+        0.0,
+        ge=0,
+        le=120,
+        description="After SIGTERM the service is not ready but still serves for this long, until load balancers have noticed.",
     )
-    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe log line written.")
+    log_level: str = Field(
+        "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Lowest level of log lines that are written."
+    )
     log_format: str = Field("json", pattern="^(json|text)$", description="`json` for machines, `text` for people.")
-    access_log: bool = Field(default=False, description="One log line a request; costs a fifth of the throughput.")
+    access_log: bool = Field(default=False, description="One log line per request; costs a fifth of the throughput.")
     otlp_endpoint: str | None = Field(None, description="Send OpenTelemetry traces here (OTLP over HTTP). Unset: none.")
     bootstrap_admin_key: SecretStr | None = Field(
         None, description="`<id>.<secret>`: an admin key that `energy migrate` makes if it is not there."

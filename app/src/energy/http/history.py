@@ -70,7 +70,7 @@ class History:
             raise Problem("invalid", f"`limit` can be at most {self.items_max}.")
         for name, at in (("from", asked.from_), ("to", asked.to)):
             if at is not None and not 1900 < at.year < 9000:  # noqa: PLR2004 - what the database's dates can carry
-                raise Problem("invalid", f"`{name}` has to be a year that meters know.")
+                raise Problem("invalid", f"`{name}` has to be between the years 1901 and 8999.")
         after = place_of(asked.cursor) if asked.cursor is not None else None
         # One more than asked for: it says whether there is a next page.
         page = await self.store.history(
