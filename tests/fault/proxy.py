@@ -96,6 +96,10 @@ class Proxy:
         """Bytes go nowhere, connections stay open: a firewall that drops packets."""
         self._loop.call_soon_threadsafe(self._flowing.clear)
 
+    def lead_to(self, socket_dir: Path) -> None:
+        """New connections reach another server, as when a name is moved after a failover."""
+        self._upstream = str(socket_dir / ".s.PGSQL.5432")
+
     def refuse(self) -> None:
         """No connection is there and none can be made."""
         self._do(self._refuse())

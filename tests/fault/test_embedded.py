@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +14,10 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from energy.store import embedded
 from energy.store.embedded import EmbeddedPostgres
 from fault import killing
+from support.postgres import query
 from support.service import ServiceProcess, client_of
 from tools.local.waiting import until
 
@@ -54,3 +59,44 @@ def send(client: httpx.Client, device: str, value: int) -> int:
 def values(client: httpx.Client, device: str) -> set[float]:
     items = client.get(f"/v1/devices/{device}/readings").json()["items"]
     return {float(item["value"]) for item in items}
+
+
+def test_a_number_that_another_process_has_now_does_not_keep_the_database_from_starting(data_dir: Path) -> None:
+    postgres = EmbeddedPostgres(data_dir)
+    postgres.start()
+    killing.kill_all_of(postgres)
+    owner = postgres._user if os.geteuid() == 0 else None
+    noted = data_dir / "postmaster.pid"
+    with subprocess.Popen(["sleep", "60"], user=owner) as other:  # of the same user: PostgreSQL alone would wait for it
+        noted.write_text("\n".join([str(other.pid), *noted.read_text().splitlines()[1:], ""]))
+        try:
+            again = EmbeddedPostgres(data_dir)
+            assert again.start()
+            again.stop()
+        finally:
+            other.kill()
+
+
+def test_only_the_servers_user_reaches_the_socket_of_a_long_data_directory(data_dir: Path) -> None:
+    postgres = EmbeddedPostgres(data_dir / ("long" * 25))
+    postgres.start()
+    sockets = Path(postgres.dsn.split("host=")[1])
+    try:
+        assert sockets != postgres.data_dir
+        assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
+        assert query(postgres.dsn, "SELECT 1 AS one")[0]["one"] == 1
+    finally:
+        postgres.stop()
+    assert not sockets.exists()
+
+
+def test_the_databases_log_does_not_grow_without_end(data_dir: Path) -> None:
+    postgres = EmbeddedPostgres(data_dir)
+    postgres.start()
+    try:
+        with (data_dir / "log").open("ab") as log:
+            log.truncate(embedded.LOG_BYTES_MAX + 1)
+        postgres._rotate_log()
+        assert (data_dir / "log").stat().st_size == 0
+    finally:
+        postgres.stop()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -24,7 +25,14 @@ START_TIMEOUT_S = 300
 
 WATCH_S = 1.0
 
+LOG_BYTES_MAX = 8_388_608
+"""Of PostgreSQL's own log; one older file of that size is kept."""
+
 _SOCKET_PATH_MAX = 90  # the system's limit is 107 bytes with the file name
+_SOCKETS_PREFIX = "energy-sockets-"
+_SOCKETS_LINE = 4  # of postmaster.pid
+_NO_PROCESS = 4_194_305
+"""One more than the largest number that Linux gives a process."""
 
 
 class EmbeddedUnavailable(Exception):
@@ -67,13 +75,14 @@ class EmbeddedPostgres:
     @property
     def dsn(self) -> str:
         """How to reach it on this machine, once it runs."""
-        sockets = (self.data_dir / "postmaster.pid").read_text().splitlines()[4]
+        sockets = (self.data_dir / "postmaster.pid").read_text().splitlines()[_SOCKETS_LINE]
         return f"postgresql://postgres@/postgres?host={sockets}"
 
     def start(self) -> bool:
         """Starts it and returns when it takes connections; false when it was running. Raises `EmbeddedUnavailable`."""
-        if self._ctl("status", check=False) == 0:
+        if self._has_process():
             return False
+        self._clear_up()
         sockets = self.data_dir if len(str(self.data_dir)) <= _SOCKET_PATH_MAX else self._short_socket_dir()
         options = " ".join([f"-h '' -k '{sockets}'", *self.options])
         log = self.data_dir / "log"
@@ -101,6 +110,7 @@ class EmbeddedPostgres:
 
     def _watch(self, stopping: threading.Event) -> None:
         while not stopping.wait(WATCH_S):
+            self._rotate_log()
             if self._has_process():
                 continue
             try:
@@ -110,19 +120,53 @@ class EmbeddedPostgres:
                 log.warning("%s; trying again", error)
 
     def _has_process(self) -> bool:
-        """Looks without starting a program: that would stop the whole service for milliseconds, every time."""
+        """Looks without starting a program: that would stop the whole service for milliseconds, every time.
+
+        After a power cut the number in the file may be another process's. A server works in its data directory.
+        """
+        pid = self._noted_pid()
         try:
-            os.kill(int((self.data_dir / "postmaster.pid").read_text().split()[0]), 0)
-        except (FileNotFoundError, ProcessLookupError):
+            return pid is not None and Path(f"/proc/{pid}/cwd").samefile(self.data_dir)
+        except PermissionError:  # somebody else's process: ours runs as ourselves, or we are root
             return False
-        except PermissionError:  # somebody else's process
-            return True
-        return True
+        except FileNotFoundError:
+            return not Path("/proc/self").exists() and self._ctl("status", check=False) == 0  # a system without /proc
+
+    def _noted_pid(self) -> int | None:
+        try:
+            return int((self.data_dir / "postmaster.pid").read_text().split()[0])
+        except (FileNotFoundError, IndexError, ValueError):
+            return None
+
+    def _clear_up(self) -> None:
+        """Behind a server that did not end by itself.
+
+        Its file is kept, for PostgreSQL looks up in it whether any of its processes is left. But where its number is another
+        process's by now, PostgreSQL would not start because of that one.
+        """
+        if self._noted_pid() is None:
+            return
+        noted = self.data_dir / "postmaster.pid"
+        lines = noted.read_text().splitlines()
+        if len(lines) > _SOCKETS_LINE:
+            _remove_if_ours(Path(lines[_SOCKETS_LINE]))
+        with noted.open("r+") as file:  # the same file: its owner has to stay the server's user
+            file.write("\n".join([str(_NO_PROCESS), *lines[1:], ""]))
+            file.truncate()
+
+    def _rotate_log(self) -> None:
+        """PostgreSQL appends to it for ever: the older half of what is kept is dropped."""
+        current = self.data_dir / "log"
+        if current.exists() and current.stat().st_size > LOG_BYTES_MAX:
+            shutil.copy(current, self.data_dir / "log.1")
+            os.truncate(current, 0)
 
     def stop(self) -> None:
         """Stops it after finishing what is being written ('fast'). Does nothing when it is not running."""
-        if self._ctl("status", check=False) == 0:
+        if self._has_process():
+            sockets = Path((self.data_dir / "postmaster.pid").read_text().splitlines()[_SOCKETS_LINE])
             self._ctl("-w", "-m", "fast", "stop")
+            _remove_if_ours(sockets)
 
     def _ctl(self, *arguments: str, check: bool = True) -> int:
         with tempfile.TemporaryFile() as output:  # a pipe would be inherited by the server and never close
@@ -137,6 +181,13 @@ class EmbeddedPostgres:
             ).returncode
 
     def _short_socket_dir(self) -> Path:
-        path = Path(tempfile.mkdtemp(prefix="energy-pg-"))
-        path.chmod(0o777)
+        """Whoever reaches the socket is the database's superuser: the directory (mode 0700) is the server's user's."""
+        path = Path(tempfile.mkdtemp(prefix=_SOCKETS_PREFIX))
+        if self._user is not None and os.geteuid() == 0:
+            shutil.chown(path, self._user)
         return path
+
+
+def _remove_if_ours(sockets: Path) -> None:
+    if sockets.name.startswith(_SOCKETS_PREFIX):
+        shutil.rmtree(sockets, ignore_errors=True)

@@ -2,8 +2,8 @@
 
 A database that goes away takes no pod out of its Service: a pod answers 503 with a time to come back, which is better than
 a refused connection, and history may still come from a replica. Only before its schema has been seen for the first time, when
-it answers and its schema is wrong, or when it has been away for `patience_s` (then it may be this pod's own network), the pod
-is unready.
+it answers and refuses this service or has another schema, or when it has been away for `patience_s` (then it may be this
+pod's own network), the pod is unready.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class SchemaWatch:
         except StoreError as error:
             if error.reason == "schema":
                 self._complaint = f"the schema is not there ({error}); run `energy migrate`"
-            elif self._well_at is None or self._clock() - self._well_at > self._patience_s:
+            elif error.reason == "refused" or self._well_at is None or self._clock() - self._well_at > self._patience_s:
                 self._complaint = str(error)
         else:
             version = None if row is None else str(row["version_num"])
