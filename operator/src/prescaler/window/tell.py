@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from prescaler import metrics
 from prescaler.kube.client import EVENTS, WINDOWS, Kube, KubeError
 from prescaler.kube.objects import FIELD_MANAGER, GROUP, VERSION, BillingWindow
-from prescaler.window.assess import Assessment, concluded
+from prescaler.window.assess import Assessment
 from prescaler.window.carry_out import CONFLICT, REFUSALS, LeadershipLostError, Outcome
+from prescaler.window.conclude import concluded
 from prescaler.window.status import Status, difference
 from prescaler.window.verdict import VERDICTS, Notice, Verdicts, notices
 
