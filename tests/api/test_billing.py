@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+from datetime import date
 from typing import Any
 from uuid import uuid4
 
 import httpx
 
+from energy.store.postgres.database import Database, PoolLimits
+from energy.store.postgres.reader import PostgresReader
 from energy.wire.tables import csv_lines
 from support.fixtures import StartService
 from support.postgres import execute, query
@@ -37,6 +40,21 @@ def test_progress_counts_meters_and_not_readings(start_service: StartService) ->
         }  # fmt: skip
         assert client.get("/v1/progress", params={"period": "2026-09"}).json()["received"] == 0
         assert client.get("/v1/progress").status_code == 200
+
+
+def test_progress_counts_no_meter_that_is_not_expected(start_service: StartService) -> None:
+    """Unknown devices, meters that are gone and meters that come later hide none that is missing."""
+    service = start_service()
+    silent, removed, later = uuid4(), uuid4(), uuid4()
+    for device in (silent, removed, later):
+        add_meter(service.dsn, device, "A-1")
+    execute(service.dsn, "UPDATE meters SET removed_at = '2026-10-05' WHERE device_id = $1", removed)
+    execute(service.dsn, "UPDATE meters SET installed_at = '2026-11-05' WHERE device_id = $1", later)
+    with client_of(service) as client:
+        for device in (removed, later, *(uuid4() for _ in range(5))):
+            send(client, device=device)
+        found = client.get("/v1/progress", params={"period": "2026-10"}).json()
+    assert (found["expected"], found["received"], found["flagged"], found["share"]) == (1, 0, 0, 0)
 
 
 def test_the_export_has_every_reading_of_the_period_in_both_formats(start_service: StartService) -> None:
@@ -73,3 +91,32 @@ def test_no_cell_of_the_export_is_a_formula(start_service: StartService) -> None
     row = next(csv.DictReader(io.StringIO(answer.text)))
     assert row["source"].startswith("'=")
     assert csv_lines([]) == ""
+
+
+async def test_an_export_is_the_state_of_one_moment(database: str) -> None:
+    """Between two pages a reading of the first one and one of the last are corrected."""
+    month = date(2026, 10, 1)
+    execute(
+        database,
+        """INSERT INTO readings (device_id, reading_id, register, value, read_at, period, source, status)
+           SELECT md5(n::text)::uuid, md5(n::text)::uuid, 'T0', 1, '2026-10-20', '2026-10-01', 'meter', 'accepted'
+           FROM generate_series(1, 6000) n""",
+    )
+    connections = Database(database, PoolLimits(2, 10, 128))
+    pages = PostgresReader(connections, None, 0, 10).export(month)
+    found = await anext(pages)
+    execute(
+        database,
+        """UPDATE readings SET status = 'superseded' WHERE device_id IN
+           ((SELECT min(device_id::text)::uuid FROM readings), (SELECT max(device_id::text)::uuid FROM readings))""",
+    )
+    execute(
+        database,
+        """INSERT INTO readings (device_id, reading_id, register, value, read_at, period, source, status, supersedes)
+           SELECT device_id, gen_random_uuid(), register, 2, read_at, period, 'correction', 'accepted', reading_id
+           FROM readings WHERE status = 'superseded'""",
+    )
+    found += [stored async for page in pages for stored in page]
+    await connections.close()
+    assert len(found) == 6000
+    assert {stored.status for stored in found} == {"accepted"}

@@ -35,6 +35,7 @@ OPERATIONS = [
     ("post", "/v1/values"), ("post", "/v2/values"), ("post", "/v1/readings"), ("post", "/v1/readings/batch"),
     ("get", "/v1/devices/{device_id}/readings"), ("get", "/v1/accounts/{account_no}/readings"),
     ("post", "/v1/readings/{device_id}/{reading_id}/correction"), ("get", "/v1/window"), ("get", "/v1/progress"), ("get", "/v1/export"),
+    ("get", "/v1/keys"), ("post", "/v1/keys"), ("delete", "/v1/keys/{key_id}"),
 ]  # fmt: skip
 OF_HTTP = {"date", "content-type", "content-length", "connection", "transfer-encoding", "allow"}
 """Headers that need no words: HTTP itself says what they mean."""

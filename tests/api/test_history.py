@@ -174,3 +174,40 @@ def test_a_late_reading_counts_for_the_next_period(start_service: StartService) 
     with client_of(service) as client:
         receipt = send(client, uuid4(), value=5, read_at="2026-10-15T00:00:00Z")
     assert receipt["period"] == "2026-11"
+
+
+def test_pages_of_an_account_have_each_meters_reading_also_under_one_id(
+    client: httpx.Client, service: ServiceThread
+) -> None:
+    account, devices, same = f"A-{uuid4()}", [uuid4() for _ in range(3)], str(uuid4())
+    for device in devices:
+        add_meter(service.dsn, device, account)
+        send(client, device, value=1, read_at=at(-1), reading_id=same)
+    found = [item for page in pages(client, f"/v1/accounts/{account}/readings", limit=1) for item in page]
+    assert sorted(item["device_id"] for item in found) == sorted(str(device) for device in devices)
+
+
+@pytest.mark.parametrize("years", [2, 36])
+def test_a_time_years_ahead_is_refused(client: httpx.Client, years: int) -> None:
+    later = (NOW + timedelta(days=365 * years)).isoformat()
+    answer = client.post("/v1/readings", json=reading(read_at=later))
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+    receipt = send(client, uuid4(), value=5)
+    assert correct(client, receipt, {"value": 5, "read_at": later}).json()["code"] == "invalid"
+
+
+def test_a_correction_can_move_a_reading_to_its_right_time_and_register(client: httpx.Client) -> None:
+    device = uuid4()
+    wrong = send(client, device, value=5, read_at=(NOW + timedelta(days=200)).isoformat(), register="T2")
+    assert "future" in wrong["flags"]
+    answer = correct(client, wrong, {"value": 6, "read_at": at(-1), "register": "T1"})
+    assert answer.status_code == 201, answer.text
+    valid = [i for i in client.get(f"/v1/devices/{device}/readings").json()["items"] if i["status"] != "superseded"]
+    assert [(i["register"], i["value"], i["period"]) for i in valid] == [("T1", "6.000", f"{NOW:%Y-%m}")]
+
+
+def test_a_correction_brings_nothing_out_of_the_open_period(client: httpx.Client) -> None:
+    wrong = send(client, uuid4(), value=5)
+    for days in (-40, 40):
+        moved = correct(client, wrong, {"value": 5, "read_at": (NOW + timedelta(days=days)).isoformat()})
+        assert moved.json()["code"] == "window_closed"

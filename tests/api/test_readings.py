@@ -124,3 +124,18 @@ def test_registers_are_compared_with_themselves_only(client: httpx.Client) -> No
 def test_the_request_id_of_a_client_comes_back(client: httpx.Client) -> None:
     assert post(client, reading(), **{"X-Request-Id": "abc-1"}).headers["x-request-id"] == "abc-1"
     assert post(client, reading()).headers["x-request-id"]
+
+
+def test_a_repeat_gets_the_time_that_is_stored_and_not_its_own(client: httpx.Client) -> None:
+    body = reading(reading_id=str(uuid4()))
+    first, again = (client.post("/v1/readings", json=body) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.json() == first.json()
+
+
+def test_a_repeat_of_what_was_corrected_says_that_it_is_superseded(client: httpx.Client) -> None:
+    body = reading(reading_id=str(uuid4()), value=5)
+    client.post("/v1/readings", json=body)
+    path = f"/v1/readings/{body['device_id']}/{body['reading_id']}/correction"
+    assert client.post(path, json={"value": 6}).status_code == 201
+    assert client.post("/v1/readings", json=body).json()["status"] == "superseded"

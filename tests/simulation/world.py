@@ -179,5 +179,5 @@ def id_of(reading: Reading) -> Id:
 def _stored(reading: Reading) -> Stored:
     return Stored(
         reading.device_id, reading.reading_id, reading.register, Decimal(reading.value), reading.read_at,
-        reading.received_at, PERIOD, reading.source, "accepted", (), reading.supersedes,
+        reading.received_at, PERIOD, reading.source, "accepted", (), reading.supersedes, reading.key_id,
     )  # fmt: skip

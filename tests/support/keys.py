@@ -12,14 +12,19 @@ from support.postgres import run
 
 
 def make_key(
-    dsn: str, *scopes: str, device: UUID | None = None, account: str | None = None, expires: datetime | None = None
+    dsn: str,
+    *scopes: str,
+    device: UUID | None = None,
+    account: str | None = None,
+    expires: datetime | None = None,
+    source: str | None = None,
 ) -> dict[str, str]:
     """The headers that carry a new key."""
-    token, key = new_key(frozenset(scopes), device, account, expires)
+    token, key = new_key(frozenset(scopes), device, account, expires, source)
 
     async def store() -> None:
         database = Database(dsn, PoolLimits(1, 10, 0))
-        assert await PostgresKeys(database, 10).create(key, "test")
+        assert await PostgresKeys(database, 10).create([(key, "test")])
         await database.close()
 
     run(store())

@@ -72,7 +72,7 @@ async def key_for(dsn: str) -> str:
     """An API key for the run."""
     database = database_of(Settings(), dsn)
     token, key = new_key(frozenset({"ingest"}), None, None, None)
-    await PostgresKeys(database, 10).create(key, "bench")
+    await PostgresKeys(database, 10).create([(key, "bench")])
     await database.close()
     return token
 

@@ -25,11 +25,13 @@ from energy.http.binding import Bindings
 from energy.http.corrections import Corrections
 from energy.http.documentation import Documentation
 from energy.http.history import History
+from energy.http.keys import Keys
 from energy.http.openapi import Limits, document
 from energy.http.probes import Probes
 from energy.http.queries import Access
 from energy.http.readings import Readings
 from energy.ingest.committer import Committer
+from energy.ingest.lastuse import LastUse
 from energy.ingest.lookup import Lookup, LookupLimits
 from energy.ingest.queue import IngestQueue, QueueLimits
 from energy.ingest.rejudging import Rejudging
@@ -119,6 +121,8 @@ class Service:
         self._probe = Database(dsn, _pool_limits(settings, 1), writes=False, name="probe")
         self._clock = asyncio.get_running_loop().time
         self._policy = policy_of(settings)
+        self._keys = PostgresKeys(self.database, settings.database_connect_timeout_s)
+        self._last_use = LastUse(self._keys, asyncio.sleep)
         self._rejudging = Rejudging(
             PostgresRejudge(self.database, self._policy, settings.request_timeout_s), asyncio.sleep
         )
@@ -162,6 +166,7 @@ class Service:
         self._rejudging.start()
         self._background.append(asyncio.create_task(self._sample(), name="sample"))
         self._background.append(asyncio.create_task(lag.measure(), name="lag"))
+        self._background.append(asyncio.create_task(self._last_use.run(), name="last-use"))
 
     async def stop(self) -> None:
         """Settles everything that waits, then closes the connections."""
@@ -192,11 +197,11 @@ class Service:
 
     def _application(self, committer: Committer) -> Application:
         settings, clock = self._settings, self._clock
-        keys = PostgresKeys(self.database, settings.database_connect_timeout_s)
+        keys = self._keys
         looked_up = lookup_limits(settings)
         authenticator = Authenticator(
             keys if settings.auth is AuthMode.KEYS else None,
-            clock, looked_up, settings.rate_per_s, settings.rate_burst,
+            clock, looked_up, settings.rate_per_s, settings.rate_burst, self._last_use.note,
         )  # fmt: skip
         bindings = Bindings(Lookup("devices", keys.accounts, looked_up, clock))
         access = Access(authenticator, bindings)
@@ -222,6 +227,7 @@ class Service:
         )
         history = History(self._reader, access, settings.history_items_max)
         billing = Billing(self._reader, access, window, zone, utc_now)
+        admin = Keys(keys, access, utc_now, settings.batch_body_bytes_max)
         probes = Probes(self.complaint)
         told = Limits(
             settings.body_bytes_max, settings.batch_body_bytes_max, settings.batch_items_max, settings.history_items_max
@@ -238,6 +244,9 @@ class Service:
             Route("/v1/window", billing.window_now),
             Route("/v1/progress", billing.progress),
             Route("/v1/export", billing.export),
+            Route("/v1/keys", admin.page, methods=["GET"]),
+            Route("/v1/keys", admin.create, methods=["POST"]),
+            Route("/v1/keys/{key_id}", admin.revoke, methods=["DELETE"]),
             Route("/livez", probes.livez),
             Route("/readyz", probes.readyz),
             Route("/metrics", probes.metrics),

@@ -49,11 +49,11 @@ def test_rate_zero_is_no_limit() -> None:
     assert all(limit.take(0.0) == 0 for _ in range(1000))
 
 
-@given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)), st.uuids())  # noqa: DTZ001 - hypothesis adds the zone
-def test_a_cursor_points_where_it_was_made(at: datetime, reading_id: UUID) -> None:
-    stored = Stored(reading_id, reading_id, "T0", Decimal(1), at, at, PERIOD, "meter", "accepted", (), None)
+@given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)), st.uuids(), st.uuids())  # noqa: DTZ001 - hypothesis adds the zone
+def test_a_cursor_points_where_it_was_made(at: datetime, device_id: UUID, reading_id: UUID) -> None:
+    stored = Stored(device_id, reading_id, "T0", Decimal(1), at, at, PERIOD, "meter", "accepted", (), None, "")
     cursor = cursor_after(stored)
-    assert place_of(cursor) == (at, reading_id)
+    assert place_of(cursor) == (at, device_id, reading_id)
     assert cursor.replace("-", "").replace("_", "").isalnum()
 
 

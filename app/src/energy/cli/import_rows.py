@@ -17,7 +17,7 @@ from energy.ingest.committer import Committer
 from energy.ingest.rejudging import Rejudging
 from energy.store.postgres.meters import MeterRow, PostgresMeters
 from energy.wire.answers import problem_of
-from energy.wire.bodies import ReadingIn
+from energy.wire.bodies import EARLIEST, ReadingIn
 from energy.wire.problems import Problem
 from energy.wire.tables import body_of
 
@@ -47,7 +47,16 @@ class MeterImporter:
     """Meters with their accounts; a later line for the same device wins. What a file has no column for stays as it is."""
 
     _NEEDED = frozenset({"account_no", "time_zone", "device_id"})
-    _KNOWN = _NEEDED | {"region", "serial", "digits", "decimals", "multiplier", "installed_at", "removed_at"}
+    _KNOWN = _NEEDED | {
+        "region",
+        "serial",
+        "digits",
+        "decimals",
+        "multiplier",
+        "installed_at",
+        "removed_at",
+        "account_since",
+    }
 
     def __init__(self, meters: PostgresMeters) -> None:
         self._meters = meters
@@ -98,7 +107,7 @@ def _meter(table: Table, given: dict[str, str], zone: ZoneInfo) -> MeterRow:
     account_no = given["account_no"]
     if not account_no:
         raise ValueError("account_no is empty")
-    installed, removed = given.get("installed_at", ""), given.get("removed_at", "")
+    installed, removed, since = (given.get(name, "") for name in ("installed_at", "removed_at", "account_since"))
     return MeterRow(
         account_no=account_no,
         region=given.get("region", ""),
@@ -110,6 +119,7 @@ def _meter(table: Table, given: dict[str, str], zone: ZoneInfo) -> MeterRow:
         multiplier=_multiplier(table.number(given.get("multiplier") or "1")),
         installed_at=moment_of("installed_at", installed, zone).isoformat() if installed else "",
         removed_at=moment_of("removed_at", removed, zone, day_ends=True).isoformat() if removed else "",
+        account_since=moment_of("account_since", since, zone).isoformat() if since else "",
     )
 
 
@@ -208,7 +218,7 @@ class ReadingImporter:
 
 def _count(done: Imported, line: Line, reading: Reading, outcome: Outcome) -> None:
     if not isinstance(outcome, Committed):
-        done.refused.append((line, problem_of(reading, outcome).detail))
+        done.refused.append((line, problem_of(reading, outcome, EARLIEST).detail))
     elif outcome.replayed:
         done.repeated += 1
     else:
@@ -222,7 +232,7 @@ def _reading(table: Table, given: dict[str, str], times: Times, now: datetime) -
     elif not given.get("reading_id"):
         raise ValueError("read_at and reading_id are both empty; give one of them, or --read-at for all such lines")
     given["value"] = table.number(given["value"])
-    body = body_of(given, source="import")
+    body = body_of(given)
     if body.reading_id is None and read_at is not None:
         body.reading_id = reading_id_of(body.device_id, f"{body.register} {read_at.astimezone(UTC).isoformat()}")
-    return body.reading(None, now)
+    return body.reading(None, now, body.source or "import")

@@ -97,7 +97,7 @@ async def _bootstrap(settings: Settings, database: Database) -> None:
         _, key = key_from_token(settings.bootstrap_admin_key.get_secret_value(), frozenset({"admin"}), None, None, None)
     except ValueError as error:
         raise typer.BadParameter(f"{error}", param_hint="ENERGY_BOOTSTRAP_ADMIN_KEY") from None
-    made = await PostgresKeys(database, settings.database_connect_timeout_s).create(key, "bootstrap")
+    made = await PostgresKeys(database, settings.database_connect_timeout_s).create([(key, "bootstrap")])
     log.info("the bootstrap admin key %s %s", key.key_id, "was made" if made else "is there already")
 
 

@@ -9,20 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import csv
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Annotated, Self, TextIO
+from typing import Annotated, Self, TextIO
 from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from energy.cli import files
 from energy.cli.databases import database_with_schema
 from energy.cli.import_rows import Importer, MeterImporter, ReadingImporter, Times
 from energy.cli.table import REASON, BadFile, Line, Table, moment_of, open_table
@@ -40,8 +39,6 @@ from energy.wire.tables import HEADER_OUT, csv_lines
 _LINES_AT_A_TIME = 5_000
 _TIMEOUT_S = 120.0
 _console = Console(stderr=True)
-STANDARD = Path("-")
-"""Standard input or output instead of a file."""
 
 
 @contextlib.contextmanager
@@ -71,6 +68,11 @@ class Encoding(StrEnum):
     UTF_8 = "utf-8"
     CP1251 = "cp1251"
 
+    @property
+    def codec(self) -> str:
+        """What reads it: a mark at the start of a file in UTF-8 is no part of its first column."""
+        return "utf-8-sig" if self is Encoding.UTF_8 else self.value
+
 
 @dataclass(slots=True)
 class Counts:
@@ -81,17 +83,11 @@ class Counts:
     refused: int = 0
 
 
-def _readable(file: Path) -> Path:
-    if file != STANDARD and not (file.is_file() and os.access(file, os.R_OK)):
-        raise typer.BadParameter(f"{file} is not a file that can be read", param_hint="FILE")
-    return file
-
-
 def import_file(
     kind: Annotated[Kind, typer.Argument(help="meters or readings.")],
     file: Annotated[
         Path,
-        typer.Argument(help="A CSV with a header line, or - for standard input.", callback=_readable),
+        typer.Argument(help="A CSV with a header line, or - for standard input.", callback=files.readable),
     ],
     refused: Annotated[Path | None, typer.Option(help="Where refused lines go (default: FILE.refused.csv).")] = None,
     encoding: Annotated[Encoding, typer.Option(help="cp1251 for a file of Excel in Russian.")] = Encoding.UTF_8,
@@ -103,8 +99,8 @@ def import_file(
     """Import a CSV of meters or readings; prints what was stored and how fast."""  # fmt: skip
     settings = Settings()
     times = _times(kind, time_zone, read_at)
-    target = refused or Path(f"{kind.value if file == STANDARD else file}.refused.csv")
-    if file != STANDARD and target.exists() and target.samefile(file):
+    target = refused or Path(f"{kind.value if file == files.STANDARD else file}.refused.csv")
+    if file != files.STANDARD and target.exists() and target.samefile(file):
         raise typer.BadParameter("refused lines would overwrite the file itself; name another", param_hint="--refused")
     with database_with_schema(settings) as dsn:
         counts, seconds = asyncio.run(_import(settings, dsn, _Job(kind, file, target, encoding, times)))
@@ -157,12 +153,12 @@ async def _import(settings: Settings, dsn: str, job: _Job) -> tuple[Counts, floa
     clock = asyncio.get_running_loop().time
     started, counts = clock(), Counts()
     try:
-        with _opened(job.file, job.encoding) as source, contextlib.ExitStack() as sinks:
+        with files.opened(job.file, job.encoding.codec) as source, contextlib.ExitStack() as sinks:
             table = open_table(source)
             importer = job.importer(settings, database)
             importer.check_header(table.header)
             sink: _Refused | None = None
-            with _progress("importing", _size_of(source)) as show:
+            with _progress("importing", files.size_of(source)) as show:
                 for lines in table.chunks(_LINES_AT_A_TIME):
                     done = await importer.store(table, lines)
                     if done.refused and sink is None:
@@ -172,7 +168,7 @@ async def _import(settings: Settings, dsn: str, job: _Job) -> tuple[Counts, floa
                     counts.stored += done.stored
                     counts.repeated += done.repeated
                     counts.refused += len(done.refused)
-                    show(_place_in(source))
+                    show(files.place_in(source))
     except (UnicodeDecodeError, csv.Error) as error:
         lines_done = counts.stored + counts.repeated + counts.refused
         raise BadFile(
@@ -204,23 +200,6 @@ class _Refused:
         self._file.close()
 
 
-@contextlib.contextmanager
-def _opened(file: Path, encoding: Encoding) -> Iterator[TextIO]:
-    name = "utf-8-sig" if encoding is Encoding.UTF_8 else encoding.value
-    descriptor = os.dup(sys.stdin.fileno()) if file == STANDARD else os.open(file, os.O_RDONLY)
-    with open(descriptor, newline="", encoding=name) as source:  # noqa: PTH123 - a descriptor, not a path
-        yield source
-
-
-def _size_of(source: IO[str]) -> int | None:
-    size = os.fstat(source.fileno()).st_size
-    return size or None
-
-
-def _place_in(source: IO[str]) -> int:
-    return os.lseek(source.fileno(), 0, os.SEEK_CUR) if os.fstat(source.fileno()).st_size else 0
-
-
 def export(
     period: Annotated[str, typer.Argument(help="A month, such as 2026-11.")],
     file: Annotated[Path, typer.Argument(help="The file to write, or - for standard output.")],
@@ -233,15 +212,15 @@ def export(
         raise typer.BadParameter(f"{period!r} is not a month such as 2026-11", param_hint="PERIOD") from None
     with database_with_schema(settings) as dsn:
         rows = asyncio.run(_export(settings, dsn, month, file))
-    where = "on standard output" if file == STANDARD else f"in {file}"
-    typer.echo(f"{rows} readings of {period} are {where}.", err=file == STANDARD)
+    where = "on standard output" if file == files.STANDARD else f"in {file}"
+    typer.echo(f"{rows} readings of {period} are {where}.", err=file == files.STANDARD)
 
 
 async def _export(settings: Settings, dsn: str, month: date, file: Path) -> int:
     database = database_of(settings, dsn)
     rows = 0
     try:
-        with _written(file) as sink, _progress("exporting", None) as show:
+        with files.written(file) as sink, _progress("exporting", None) as show:
             sink.write(HEADER_OUT)
             async for page in PostgresReader(database, None, 0, _TIMEOUT_S).export(month):
                 sink.write(csv_lines(page))
@@ -250,16 +229,3 @@ async def _export(settings: Settings, dsn: str, month: date, file: Path) -> int:
     finally:
         await database.close()
     return rows
-
-
-@contextlib.contextmanager
-def _written(file: Path) -> Iterator[TextIO]:
-    """A file under the final name is a whole one."""
-    if file == STANDARD:
-        with open(os.dup(sys.stdout.fileno()), "w", newline="", encoding="utf-8") as sink:  # noqa: PTH123 - a descriptor
-            yield sink
-        return
-    unfinished = file.with_name(file.name + ".part")
-    with unfinished.open("w", newline="", encoding="utf-8") as sink:
-        yield sink
-    unfinished.replace(file)

@@ -5,7 +5,7 @@ The values here travel through the whole service, so they know nothing of HTTP, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -57,6 +57,8 @@ class Reading:
     confirmed: bool = False
     read_at_given: bool = True
     supersedes: UUID | None = None
+    key_id: str = ""
+    """The API key that sent it; empty when keys are off, and for an import."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Stored:
     status: str
     flags: tuple[str, ...]
     supersedes: UUID | None
+    key_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,8 @@ class Committed:
     period: date
     flags: tuple[str, ...]
     replayed: bool = False
+    found: Stored | None = field(default=None, compare=False)
+    """What was there already."""
 
 
 @dataclass(frozen=True, slots=True)

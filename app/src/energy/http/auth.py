@@ -22,6 +22,10 @@ from energy.wire.problems import Problem
 SCOPES = frozenset({"ingest", "read", "admin"})
 TOKEN_BYTES_MAX = 128
 """Ours have 56. Longer ones are refused unread."""
+SOURCES = ("meter", "person", "head_end")
+"""What a key may be for; without one, its client says which."""
+_ANONYMOUS = "anonymous"
+_OWN_PATHS = frozenset({"import", "correction"})
 _CHALLENGE = [(b"www-authenticate", b'Bearer realm="energy"')]
 
 
@@ -55,6 +59,20 @@ class Credential:
     account_no: str | None
     expires_at: datetime | None
     rate: RateLimit
+    source: str | None = None
+
+    @property
+    def sender(self) -> str:
+        """The key's id as readings keep it; empty while keys are off."""
+        return "" if self.key_id == _ANONYMOUS else self.key_id
+
+    def claimed(self, source: str | None) -> str:
+        """Where a reading comes from. Raises `Problem` when the client says what its key may not."""
+        if source in _OWN_PATHS:
+            raise Problem("forbidden", f"`{source}` is not the source of a reading that a client sends.")
+        if self.source is not None and source not in (None, self.source):
+            raise Problem("forbidden", f"The key {self.key_id} sends readings of source `{self.source}` only.")
+        return self.source or source or "meter"
 
     def may(self, scope: str) -> bool:
         """Whether the key has `scope`; `admin` has them all."""
@@ -67,16 +85,25 @@ class Credential:
 
 
 def new_key(
-    scopes: frozenset[str], device_id: UUID | None, account_no: str | None, expires_at: datetime | None
+    scopes: frozenset[str],
+    device_id: UUID | None,
+    account_no: str | None,
+    expires_at: datetime | None,
+    source: str | None = None,
 ) -> tuple[str, ApiKey]:
     """A fresh key: the token to hand over once, and what is stored of it."""
     return key_from_token(
-        f"{secrets.token_hex(6)}.{secrets.token_urlsafe(32)}", scopes, device_id, account_no, expires_at
+        f"{secrets.token_hex(6)}.{secrets.token_urlsafe(32)}", scopes, device_id, account_no, expires_at, source
     )
 
 
 def key_from_token(
-    token: str, scopes: frozenset[str], device_id: UUID | None, account_no: str | None, expires_at: datetime | None
+    token: str,
+    scopes: frozenset[str],
+    device_id: UUID | None,
+    account_no: str | None,
+    expires_at: datetime | None,
+    source: str | None = None,
 ) -> tuple[str, ApiKey]:
     """The same for a token that exists. Raises ValueError when it is not `<id>.<secret>` with a secret of some length."""
     key_id, _, secret = token.partition(".")
@@ -84,7 +111,7 @@ def key_from_token(
         raise ValueError(
             f"a key is `<id>.<secret>` in ASCII, at least 16 characters of secret and {TOKEN_BYTES_MAX} in all"
         )
-    return token, ApiKey(key_id, _hash(secret), scopes, device_id, account_no, expires_at, None)
+    return token, ApiKey(key_id, _hash(secret), scopes, device_id, account_no, expires_at, None, source)
 
 
 def _hash(secret: str) -> bytes:
@@ -110,12 +137,14 @@ class Authenticator:
         limits: LookupLimits,
         rate_per_s: float,
         burst: int,
+        used: Callable[[str], None],
     ) -> None:
+        self._used = used
         self._keys = keys
         self._clock = clock
         self._rate = (rate_per_s, burst)
         self._holders: Lookup[str, _Holder] = Lookup("keys", self._ask, limits, clock)
-        self._anonymous = Credential("anonymous", frozenset({"admin"}), None, None, None, RateLimit(*self._rate))
+        self._anonymous = Credential(_ANONYMOUS, frozenset({"admin"}), None, None, None, RateLimit(*self._rate))
 
     def known(self, header: bytes | None, scope: str) -> Credential | None:
         """As `credential`, without waiting; nothing when the key has to be looked up."""
@@ -137,7 +166,9 @@ class Authenticator:
             raise Problem("database_unavailable", "The API key cannot be checked now; nothing was stored.") from None
         if holder is None:
             raise _refused()
-        return self._admit(_proved(holder, secret), scope)
+        credential = self._admit(_proved(holder, secret), scope)
+        self._used(key_id)
+        return credential
 
     def _admit(self, credential: Credential, scope: str) -> Credential:
         if credential.expires_at is not None and credential.expires_at <= datetime.now(UTC):
@@ -157,7 +188,7 @@ class Authenticator:
     def _holder_of(self, key: ApiKey) -> _Holder:
         before = self._holders.remembered(key.key_id)
         rate = RateLimit(*self._rate) if before is None else before.credential.rate
-        credential = Credential(key.key_id, key.scopes, key.device_id, key.account_no, key.expires_at, rate)
+        credential = Credential(key.key_id, key.scopes, key.device_id, key.account_no, key.expires_at, rate, key.source)
         return _Holder(key.secret_sha256, key.revoked_at is not None, credential)
 
 

@@ -26,7 +26,7 @@ from energy.ingest.committer import Committer
 from energy.store.ports import NotAll
 from energy.wire.answers import BatchResult, ItemResult, least_certain, problem_of
 from energy.wire.batches import slices_of
-from energy.wire.bodies import ReadingIn
+from energy.wire.bodies import EARLIEST, ReadingIn
 from energy.wire.problems import Problem
 
 _REASONS_MAX = 100
@@ -96,20 +96,20 @@ class Batch:
         body = await unpack(raw, headers.get(b"content-encoding"), self._limits.body_bytes_max)
         items = await self._items(body, headers.get(b"content-type"), credential)
         readings = [item for item in items if isinstance(item, Reading)]
-        may_read = credential.may("read")
+        # Whose each meter was and when is not looked up for a detail of one line.
+        sees_from = EARLIEST if credential.may("read") and credential.account_no is None else None
         if not atomic:
-            return await _result(items, await self._commit(self._committer, readings), may_read=may_read)
+            return await _result(items, await self._commit(self._committer, readings), sees_from)
         bad = [_refused(index, item) for index, item in enumerate(items) if isinstance(item, Problem)]
         if bad:
             raise _nothing_stored(bad)
         try:
-            outcomes = await self._commit(self._atomic_committer, readings)
-            return await _result(items, outcomes, may_read=may_read)
+            return await _result(items, await self._commit(self._atomic_committer, readings), sees_from)
         except NotAll as error:
             pairs = enumerate(zip(readings, error.outcomes, strict=True))
             raise _nothing_stored(
                 [
-                    _refused(n, problem_of(reading, outcome, may_read=may_read))
+                    _refused(n, problem_of(reading, outcome, sees_from))
                     for n, (reading, outcome) in pairs
                     if not isinstance(outcome, Committed)
                 ]
@@ -122,7 +122,7 @@ class Batch:
         for slice_ in slices_of(body, content_type, self._limits.items_max, _ITEMS_AT_A_TIME):
             devices = {item.device_id for item in slice_ if isinstance(item, ReadingIn)} if bound else ()
             foreign = await self._bindings.refusals(credential, devices) if devices else {}
-            found += [_reading_of(item, foreign, now) for item in slice_]
+            found += [_reading_of(item, foreign, credential, now) for item in slice_]
             await asyncio.sleep(0)
         if not found:
             raise Problem("invalid", "The batch is empty.")
@@ -144,21 +144,23 @@ class Batch:
             self._lanes.release()
 
 
-def _reading_of(item: ReadingIn | Problem, foreign: Mapping[UUID, Problem], now: datetime) -> Reading | Problem:
+def _reading_of(
+    item: ReadingIn | Problem, foreign: Mapping[UUID, Problem], credential: Credential, now: datetime
+) -> Reading | Problem:
     if isinstance(item, Problem):
         return item
     if item.device_id in foreign:
         return foreign[item.device_id]
     try:
-        return item.reading(None, now)
+        return item.reading(None, now, credential.claimed(item.source), credential.sender)
     except Problem as problem:
         return problem
 
 
-async def _result(items: Items, outcomes: Sequence[Outcome], *, may_read: bool) -> BatchResult:
+async def _result(items: Items, outcomes: Sequence[Outcome], sees_from: datetime | None) -> BatchResult:
     """What became of each item. Raises `Problem` when nothing was decided for any of them."""
     if len(outcomes) == len(items) and all(isinstance(outcome, Undecided) for outcome in outcomes):
-        raise problem_of(next(item for item in items if isinstance(item, Reading)), least_certain(outcomes))
+        raise problem_of(next(item for item in items if isinstance(item, Reading)), least_certain(outcomes), sees_from)
     result = BatchResult(0, 0, 0, 0, [])
     left = iter(outcomes)
     for index, item in enumerate(items):
@@ -166,13 +168,15 @@ async def _result(items: Items, outcomes: Sequence[Outcome], *, may_read: bool) 
             result.refused += 1
             result.items.append(_refused(index, item))
         else:
-            result.items.append(_counted(result, index, item, next(left), may_read=may_read))
+            result.items.append(_counted(result, index, item, next(left), sees_from))
         if index % _ITEMS_AT_A_TIME == 0:
             await asyncio.sleep(0)
     return result
 
 
-def _counted(result: BatchResult, index: int, reading: Reading, outcome: Outcome, *, may_read: bool) -> ItemResult:
+def _counted(
+    result: BatchResult, index: int, reading: Reading, outcome: Outcome, sees_from: datetime | None
+) -> ItemResult:
     if isinstance(outcome, Committed):
         result.replayed += outcome.replayed
         result.stored += not outcome.replayed
@@ -180,7 +184,7 @@ def _counted(result: BatchResult, index: int, reading: Reading, outcome: Outcome
     undecided = isinstance(outcome, Undecided)
     result.undecided += undecided
     result.refused += not undecided
-    return _refused(index, problem_of(reading, outcome, may_read=may_read))
+    return _refused(index, problem_of(reading, outcome, sees_from))
 
 
 def _refused(index: int, problem: Problem) -> ItemResult:

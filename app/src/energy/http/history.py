@@ -55,8 +55,8 @@ class History:
     async def of_device(self, request: Request) -> Response:
         """A device's readings."""
         device_id = path_of(request, DevicePath).device_id
-        await self.access.to_device(request, "read", device_id)
-        return await self._page(request, device_id, None)
+        credential = await self.access.to_device(request, "read", device_id)
+        return await self._page(request, device_id, None, await self.access.bindings.sees_from(credential, device_id))
 
     async def of_account(self, request: Request) -> Response:
         """The readings of all meters of an account."""
@@ -64,7 +64,9 @@ class History:
         await self.access.to_account(request, "read", account_no)
         return await self._page(request, None, account_no)
 
-    async def _page(self, request: Request, device_id: UUID | None, account_no: str | None) -> Response:
+    async def _page(
+        self, request: Request, device_id: UUID | None, account_no: str | None, sees_from: datetime | None = None
+    ) -> Response:
         asked = parameters(request, HistoryParameters)
         if asked.limit > self.items_max:
             raise Problem("invalid", f"`limit` can be at most {self.items_max}.")
@@ -74,10 +76,14 @@ class History:
         after = place_of(asked.cursor) if asked.cursor is not None else None
         # One more than asked for: it says whether there is a next page.
         page = await self.store.history(
-            HistoryQuery(device_id, account_no, asked.limit + 1, asked.from_, asked.to, after)
+            HistoryQuery(device_id, account_no, asked.limit + 1, _later(asked.from_, sees_from), asked.to, after)
         )
         items = page.items[: asked.limit]
         document = HistoryPage(
             [ReadingOut.of(item) for item in items], cursor_after(items[-1]) if len(page.items) > asked.limit else None
         )
         return json(document, {"energy-read-from": page.read_from})
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max((at for at in (one, other) if at is not None), default=None)

@@ -15,6 +15,7 @@ from energy import __version__
 from energy.http.billing import ExportParameters, ProgressParameters, WindowParameters
 from energy.http.corrections import ReadingPath
 from energy.http.history import AccountPath, DevicePath, HistoryParameters
+from energy.http.keys import KEYS_AT_ONCE_MAX, KeyIn, KeyPage, KeyParameters, KeyPath, NewKeys
 from energy.wire.answers import BatchResult, HistoryPage, ProblemOut, ProgressOut, Receipt, WindowOut
 from energy.wire.bodies import CorrectionIn, ReadingIn, ValueIn
 from energy.wire.problems import KINDS
@@ -61,7 +62,20 @@ class Operation:
 
 def document(limits: Limits) -> Document:
     """The whole document."""
-    shapes = [ValueIn, ReadingIn, CorrectionIn, Receipt, BatchResult, HistoryPage, WindowOut, ProgressOut, ProblemOut]
+    shapes = [
+        ValueIn,
+        ReadingIn,
+        CorrectionIn,
+        Receipt,
+        BatchResult,
+        HistoryPage,
+        WindowOut,
+        ProgressOut,
+        ProblemOut,
+        KeyIn,
+        NewKeys,
+        KeyPage,
+    ]
     _, schemas = msgspec.json.schema_components(shapes, ref_template=_TEMPLATE)
     paths: Document = {}
     for operation in _operations(limits):
@@ -210,6 +224,30 @@ def _operations(limits: Limits) -> Sequence[Operation]:
                 }
             },
             (*_REFUSED_BY_KEY, "invalid"), _parameters(ExportParameters, "query"),
+        ),
+        Operation(
+            "get", "/v1/keys", "list_keys", "keys", "API keys in the order of their ids; for keys with the scope admin.",
+            {200: _answer("A page.", KeyPage)}, (*_REFUSED_BY_KEY, "invalid"), _parameters(KeyParameters, "query"),
+        ),
+        Operation(
+            "post", "/v1/keys", "create_keys", "keys", "Makes keys, all or none; each token is shown once.",
+            {201: _answer("The tokens.", NewKeys)},
+            (*_REFUSED_BY_KEY, "malformed", "invalid", "too_large", "unsupported_media_type"), (),
+            {
+                "required": True,
+                "description": f"1 to {KEYS_AT_ONCE_MAX} keys.",
+                "content": {
+                    "application/json": {
+                        "schema": {"type": "array", "minItems": 1, "maxItems": KEYS_AT_ONCE_MAX, "items": _ref(KeyIn)}
+                    }
+                },
+            },
+        ),
+        Operation(
+            "delete", "/v1/keys/{key_id}", "revoke_key", "keys",
+            "Ends a key; running services stop taking it when they look it up again.",
+            {204: {"description": "Ended.", "headers": _headers()}}, (*_REFUSED_BY_KEY, "invalid", "not_found"),
+            _parameters(KeyPath, "path"),
         ),
     ]  # fmt: skip
 

@@ -52,7 +52,8 @@ class Readings:
         if b"content-encoding" in headers:
             raise Problem("unsupported_media_type", "Single readings are sent as they are; batches may be gzipped.")
         body = self.decode(await read_body(scope, receive, self.body_bytes_max))
-        reading = body.reading(headers.get(b"idempotency-key"), self.now())
+        source = credential.claimed(body.source if isinstance(body, ReadingIn) else None)
+        reading = body.reading(headers.get(b"idempotency-key"), self.now(), source, credential.sender)
         if credential.device_id is not None or credential.account_no is not None:
             await self.bindings.check(credential, reading.device_id)
         try:
@@ -60,7 +61,7 @@ class Readings:
         except Overloaded as overloaded:
             raise shed(overloaded.reason) from None
         if not isinstance(outcome, Committed):
-            raise problem_of(reading, outcome, may_read=credential.may("read"))
+            raise problem_of(reading, outcome, await self.bindings.sees_from(credential, reading.device_id))
         receipt = encode(receipt_of(reading, outcome))
         if outcome.replayed:
             await respond(send, 200, receipt, headers=(REPLAYED,))

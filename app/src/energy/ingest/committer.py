@@ -125,22 +125,24 @@ def _for_each(
 
 def _repeated(reading: Reading, first: Reading, outcome: Outcome) -> Outcome:
     """What the second of two readings with one id gets, when both were in the same batch and only the first was sent."""
-    if isinstance(outcome, Undecided):
+    if isinstance(outcome, Committed):
+        stored = _stored(first, outcome)
+        return replace(outcome, replayed=True, found=stored) if same_request(reading, first) else Conflicting(stored)
+    if isinstance(outcome, Undecided) or same_request(reading, first):
         return outcome
-    if same_request(reading, first):
-        return replace(outcome, replayed=True) if isinstance(outcome, Committed) else outcome
     match outcome:
-        case Committed():
-            return Conflicting(
-                Stored(
-                    first.device_id, first.reading_id, first.register, Decimal(first.value), first.read_at,
-                    first.received_at, outcome.period, first.source, "flagged" if outcome.flags else "accepted",
-                    outcome.flags, first.supersedes,
-                )
-            )  # fmt: skip
         case Conflicting(stored) if same_content(reading, stored):
-            return Committed(stored.period, stored.flags, replayed=True)
+            return Committed(stored.period, stored.flags, replayed=True, found=stored)
         case Conflicting():
             return outcome
         case _:  # the first was refused for what it was, which says nothing of this one
             return Unstorable(_TWO_CONTENTS)
+
+
+def _stored(first: Reading, outcome: Committed) -> Stored:
+    """What is in the database since the first of them, or before it."""
+    return outcome.found or Stored(
+        first.device_id, first.reading_id, first.register, Decimal(first.value), first.read_at, first.received_at,
+        outcome.period, first.source, "flagged" if outcome.flags else "accepted", outcome.flags, first.supersedes,
+        first.key_id,
+    )  # fmt: skip

@@ -75,8 +75,8 @@ class HistoryQuery:
     limit: int
     from_: datetime | None = None
     to: datetime | None = None
-    after: tuple[datetime, UUID] | None = None
-    """Resume behind this reading: its time and id, from a cursor."""
+    after: tuple[datetime, UUID, UUID] | None = None
+    """Resume behind this reading: its time, device and id, from a cursor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +127,48 @@ class ApiKey:
     account_no: str | None
     expires_at: datetime | None
     revoked_at: datetime | None
+    source: str | None = None
+    """What its readings come from; without one the client says it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tenancy:
+    """Whose a device is, and since when; None: always."""
+
+    account_no: str
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyListing:
+    """What may be shown of a key."""
+
+    key_id: str
+    scopes: str
+    device_id: UUID | None
+    account_no: str | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    note: str
+    source: str | None
+    last_used_at: datetime | None
+
+
+class KeyAdmin(Protocol):
+    """What those who hand keys out need. Raises `StoreError`."""
+
+    async def create(self, keys: Sequence[tuple[ApiKey, str]]) -> int:
+        """Stores keys with their notes, and returns how many ids were new."""
+
+    async def page(self, after: str, limit: int) -> list[KeyListing]:
+        """Keys in the order of their ids, behind `after`."""
+
+    async def revoke(self, key_id: str) -> bool:
+        """Ends a key; false when there is none that is still valid."""
+
+    async def mark_used(self, key_ids: Sequence[str]) -> None:
+        """These were in use just now."""
 
 
 class KeyStore(Protocol):
@@ -135,5 +177,5 @@ class KeyStore(Protocol):
     async def keys(self, key_ids: Sequence[str], timeout_s: float) -> dict[str, ApiKey]:
         """The keys of those ids, as far as there are any."""
 
-    async def accounts(self, device_ids: Sequence[UUID], timeout_s: float) -> dict[UUID, str]:
+    async def accounts(self, device_ids: Sequence[UUID], timeout_s: float) -> dict[UUID, Tenancy]:
         """The accounts of those devices, as far as they are known."""

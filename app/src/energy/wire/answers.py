@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -29,6 +29,7 @@ from energy.domain.reading import (
 )
 from energy.wire.problems import Problem
 
+_Known = TypeVar("_Known", Neighbour, Stored)
 Month = Annotated[str, Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="The billing month it counts for.")]
 
 
@@ -41,7 +42,7 @@ class Receipt(msgspec.Struct):
     value: str
     read_at: datetime
     period: Month
-    status: Annotated[str, Meta(description="accepted or flagged.")]
+    status: Annotated[str, Meta(description="accepted or flagged; superseded where a repeat finds it so.")]
     flags: tuple[str, ...]
 
 
@@ -139,27 +140,29 @@ class ProblemOut(msgspec.Struct, omit_defaults=True):
 
 
 def receipt_of(reading: Reading, outcome: Committed) -> Receipt:
-    """The document of a 200 or 201."""
+    """The document of a 200 or 201; of a repeat, what is stored: its time may be that of the first arrival."""
+    found = outcome.found
     return Receipt(
         reading.device_id,
         reading.reading_id,
         reading.register,
         reading.value,
-        reading.read_at,
+        found.read_at if found else reading.read_at,
         month_text(outcome.period),
-        "flagged" if outcome.flags else "accepted",
+        found.status if found else "flagged" if outcome.flags else "accepted",
         outcome.flags,
     )
 
 
-def problem_of(reading: Reading, outcome: Outcome, *, may_read: bool = True) -> Problem:
-    """The refusal for every outcome but `Committed`. Without `may_read` it tells nothing of what is stored."""
+def problem_of(reading: Reading, outcome: Outcome, sees_from: datetime | None) -> Problem:
+    """The refusal for every outcome but `Committed`. It tells nothing of readings before `sees_from`, or without one of any."""
     match outcome:
         case Doubtful():
-            known = (outcome.previous, outcome.next) if may_read else (None, None)
-            return _doubtful(reading, outcome.flags, *known)
+            return _doubtful(
+                reading, outcome.flags, _visible(outcome.previous, sees_from), _visible(outcome.next, sees_from)
+            )
         case Conflicting(stored):
-            return _id_taken(stored if may_read else None)
+            return _id_taken(_visible(stored, sees_from))
         case AlreadySuperseded():
             return Problem("already_superseded", "Correct the reading that superseded it instead.")
         case Unstorable(reason):
@@ -191,6 +194,10 @@ def _doubtful(
 
 def _neighbour(compared: Neighbour | None) -> NeighbourOut | None:
     return NeighbourOut(value_text(compared.value), compared.read_at) if compared else None
+
+
+def _visible(known: _Known | None, sees_from: datetime | None) -> _Known | None:
+    return known if known is not None and sees_from is not None and known.read_at >= sees_from else None
 
 
 def _id_taken(stored: Stored | None) -> Problem:

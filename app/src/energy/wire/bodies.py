@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Literal, TypeVar
 from uuid import UUID, uuid4
@@ -26,7 +26,7 @@ Register = Literal["T0", "T1", "T2", "T3"]
 Source = Literal["meter", "person", "head_end", "import", "correction"]
 PEOPLE = frozenset({"person", "correction"})
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+AHEAD_MAX = timedelta(days=366)
 KEY_BYTES_MAX = 200
 _DECIMAL = re.compile(r"[0-9]{1,20}(\.[0-9]{1,19})?", re.ASCII).fullmatch
 
@@ -40,8 +40,8 @@ class ValueIn(msgspec.Struct):
     device_id: UUID
     value: Annotated[int, Meta(ge=0, le=999_999_999)]
 
-    def reading(self, key: bytes | None, now: datetime) -> Reading:
-        """The domain's reading. `key`: the Idempotency-Key header. Raises `Problem`."""
+    def reading(self, key: bytes | None, now: datetime, source: str, key_id: str = "") -> Reading:
+        """The domain's reading. `key`: the Idempotency-Key header; `source` and `key_id`: of the API key. Raises `Problem`."""
         return Reading(
             device_id=self.device_id,
             reading_id=identity(self.device_id, None, key),
@@ -49,8 +49,9 @@ class ValueIn(msgspec.Struct):
             value=f"{self.value}.000",
             read_at=now,
             received_at=now,
-            source="meter",
+            source=source,  # nobody is asked: this body can't confirm, so what is doubtful is stored with its flags
             read_at_given=False,
+            key_id=key_id,
         )
 
 
@@ -62,14 +63,14 @@ class ReadingIn(msgspec.Struct, forbid_unknown_fields=True):
     register: Register = "T0"
     read_at: Aware | None = None
     reading_id: UUID | None = None
-    source: Source = "meter"
+    source: Source | None = None
     confirm: bool = False
 
-    def reading(self, key: bytes | None, now: datetime) -> Reading:
-        """The domain's reading. `key`: the Idempotency-Key header. Raises `Problem`."""
+    def reading(self, key: bytes | None, now: datetime, source: str, key_id: str = "") -> Reading:
+        """The domain's reading. `key`: the Idempotency-Key header; `source` and `key_id`: of the API key. Raises `Problem`."""
         read_at = self.read_at
-        if read_at is not None and not EARLIEST <= read_at <= LATEST:
-            raise Problem("invalid", f"`read_at` has to be between {EARLIEST.year} and {LATEST.year}.")
+        if read_at is not None:
+            refuse_impossible(read_at, now)
         return Reading(
             device_id=self.device_id,
             reading_id=identity(self.device_id, self.reading_id, key),
@@ -77,22 +78,33 @@ class ReadingIn(msgspec.Struct, forbid_unknown_fields=True):
             value=decimal_text(self.value),
             read_at=read_at.astimezone(UTC) if read_at is not None else now,
             received_at=now,
-            source=self.source,
-            by_person=self.source in PEOPLE,
+            source=source,
+            by_person=source in PEOPLE,
             confirmed=self.confirm,
             read_at_given=read_at is not None,
+            key_id=key_id,
         )
 
 
 class CorrectionIn(msgspec.Struct, forbid_unknown_fields=True):
-    """The value that should have been sent."""
+    """The value that should have been sent, and where they were wrong, its register and time."""
 
     value: Number
+    register: Register | None = None
+    read_at: Aware | None = None
     reading_id: UUID | None = None
     confirm: bool = False
 
+    def read_at_or(self, wrong: datetime, now: datetime) -> datetime:
+        """When it was read: the time given, else that of the wrong reading. Raises `Problem`."""
+        if self.read_at is None:
+            return wrong
+        refuse_impossible(self.read_at, now)
+        return self.read_at.astimezone(UTC)
+
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
+_Shape = TypeVar("_Shape")
 
 
 def decoder(shape: type[_Body]) -> Callable[[bytes], _Body]:
@@ -114,6 +126,18 @@ def decoder(shape: type[_Body]) -> Callable[[bytes], _Body]:
     return body_of
 
 
+def json_of(raw: bytes, shape: type[_Shape]) -> _Shape:
+    """A JSON body of any shape; for requests that are rare. Raises `Problem`."""
+    try:
+        found = msgspec.json.decode(raw, type=shape)
+    except msgspec.ValidationError as error:
+        raise Problem("invalid", _sentence(error)) from None
+    except (ValueError, RecursionError, OverflowError) as error:
+        raise Problem("malformed", f"The body is not valid JSON: {_sentence(error)}") from None
+    refuse_repeated_keys(raw)
+    return found
+
+
 def refuse_repeated_keys(raw: bytes) -> None:
     """JSON leaves open which of two equal keys counts; a meter reading should not depend on that. Raises `Problem`."""
 
@@ -128,6 +152,12 @@ def refuse_repeated_keys(raw: bytes) -> None:
         json.loads(raw, object_pairs_hook=pairs)
     except (ValueError, RecursionError) as error:  # what the fast decoder skips: members nobody asked for
         raise Problem("malformed", f"The body is not valid JSON: {_sentence(error)}") from None
+
+
+def refuse_impossible(read_at: datetime, now: datetime) -> None:
+    """Raises `Problem` for a time that no meter's clock can mean: it would stand first in the history for years."""
+    if not EARLIEST <= read_at <= now + AHEAD_MAX:
+        raise Problem("invalid", f"`read_at` has to be between {EARLIEST.year} and {AHEAD_MAX.days} days from now.")
 
 
 def decimal_text(value: float | str) -> str:

@@ -13,13 +13,13 @@ import msgspec
 
 from energy.domain.reading import Stored
 from energy.wire.answers import month_text, time_text, value_text
-from energy.wire.bodies import ReadingIn, Source
+from energy.wire.bodies import ReadingIn
 from energy.wire.problems import Problem
 
 COLUMNS_IN = frozenset(ReadingIn.__struct_fields__)
 """What a reading's line may have; `device_id` and `value` it must have."""
 COLUMNS_OUT = (
-    "device_id", "reading_id", "register", "value", "read_at", "received_at", "period", "source", "status", "flags", "supersedes",
+    "device_id", "reading_id", "register", "value", "read_at", "received_at", "period", "source", "status", "flags", "supersedes", "key_id",
 )  # fmt: skip
 HEADER_OUT = ",".join(COLUMNS_OUT) + "\r\n"
 FIELD_CHARACTERS_MAX = 200
@@ -45,12 +45,9 @@ def fields_of(header: Sequence[str], line: Sequence[str]) -> dict[str, str]:
     return dict(zip(header, line, strict=True))
 
 
-def body_of(fields: Mapping[str, str], source: Source = "meter") -> ReadingIn:
-    """The reading of a line; an empty field is one that was left out. `source` counts where the line names none.
-
-    Raises `Problem`.
-    """
-    given: dict[str, object] = {"source": source, **{name: text for name, text in fields.items() if text}}
+def body_of(fields: Mapping[str, str]) -> ReadingIn:
+    """The reading of a line; an empty field is one that was left out. Raises `Problem`."""
+    given: dict[str, object] = {name: text for name, text in fields.items() if text}
     if "confirm" in given:
         given["confirm"] = _FLAGS.get(fields["confirm"], fields["confirm"])
     try:
@@ -63,7 +60,7 @@ def _row(stored: Stored) -> list[str]:
     return [
         str(stored.device_id), str(stored.reading_id), stored.register, value_text(stored.value),
         time_text(stored.read_at), time_text(stored.received_at), month_text(stored.period),
-        stored.source, stored.status, " ".join(stored.flags), str(stored.supersedes or ""),
+        stored.source, stored.status, " ".join(stored.flags), str(stored.supersedes or ""), stored.key_id,
     ]  # fmt: skip
 
 

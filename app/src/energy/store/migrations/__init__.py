@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 ATTEMPTS_MAX = 30
 PAUSE_S = 0.3
 STUCK_AFTER = 3
+LOCK_TIMEOUT_S = 1
+_LOCK_NOT_AVAILABLE = "55P03"
 
 
 def _scripts() -> ScriptDirectory:
@@ -45,7 +47,7 @@ async def migrate(dsn: str, *, cockroach: bool, timeout_s: float) -> str:
     """Brings the schema to `head()` and returns it. Raises the database's error when a step fails for good."""
     engine = create_async_engine(
         "cockroachdb+asyncpg://" if cockroach else "postgresql+asyncpg://",
-        async_creator=lambda: asyncpg.connect(dsn, timeout=timeout_s, statement_cache_size=0),
+        async_creator=lambda: _connected(dsn, timeout_s),
         poolclass=NullPool,
     )
     version_before: str | None = "unknown"
@@ -59,12 +61,21 @@ async def migrate(dsn: str, *, cockroach: bool, timeout_s: float) -> str:
                 version = await connection.run_sync(_version)
             if version == head():
                 return version
-            if attempt == ATTEMPTS_MAX or (version == version_before and attempt > STUCK_AFTER):
+            waits = isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE
+            if attempt == ATTEMPTS_MAX or (version == version_before and attempt > STUCK_AFTER and not waits):
                 raise
-            log.info("another replica is migrating too (schema is at %s): %s", version, type(error).__name__)
+            why = "a table is in use" if waits else "another replica is migrating too"
+            log.info("%s (schema is at %s), trying again: %s", why, version, type(error).__name__)
             version_before = version
             await asyncio.sleep(PAUSE_S)
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+async def _connected(dsn: str, timeout_s: float) -> asyncpg.Connection:
+    """A step that waits for a table's lock holds up all who come after it, so it gives up soon and tries again."""
+    connection = await asyncpg.connect(dsn, timeout=timeout_s, statement_cache_size=0)
+    await connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'")
+    return connection
 
 
 def _upgrade(connection: Connection) -> None:

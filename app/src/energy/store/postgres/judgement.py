@@ -60,17 +60,18 @@ JUDGED = f"""
 WITH input AS (
   SELECT ord, device_id::uuid AS device_id, reading_id::uuid AS reading_id, register, value::numeric(12,3) AS value,
          read_at::timestamptz AS read_at, received_at::timestamptz AS received_at, source, ask = '1' AS ask,
-         nullif(supersedes, '')::uuid AS supersedes
+         nullif(supersedes, '')::uuid AS supersedes, nullif(key_id, '') AS key_id
   FROM unnest(string_to_array($1::text, ','), string_to_array($2::text, ','), string_to_array($3::text, ','),
               string_to_array($4::text, ','), string_to_array($5::text, ','), string_to_array($6::text, ','),
-              string_to_array($7::text, ','), string_to_array($8::text, ','), string_to_array($9::text, ','))
-       WITH ORDINALITY AS t (device_id, reading_id, register, value, read_at, received_at, source, ask, supersedes, ord)
+              string_to_array($7::text, ','), string_to_array($8::text, ','), string_to_array($9::text, ','),
+              string_to_array($10::text, ','))
+       WITH ORDINALITY AS t (device_id, reading_id, register, value, read_at, received_at, source, ask, supersedes, key_id, ord)
 ), asking AS (
   SELECT i.*, ask AND (device_id, register) IN (SELECT device_id, register FROM input WHERE NOT ask) AS beside_sure FROM input i
 ), known AS (
   SELECT i.*, m.digits, m.decimals, m.multiplier, m.removed_at,
          coalesce(m.installed_at, '-infinity'::timestamptz) AS since, m.device_id IS NOT NULL AS matched,
-         i.read_at AT TIME ZONE coalesce(a.time_zone, $10::text) AS local_at,
+         i.read_at AT TIME ZONE coalesce(a.time_zone, $11::text) AS local_at,
          CASE WHEN i.ask THEN s.value ELSE last_value(i.value) OVER earlier END AS sibling_value,
          CASE WHEN i.ask THEN s.read_at ELSE last_value(i.read_at) OVER earlier END AS sibling_at,
          p.value AS stored_value, p.read_at AS stored_at, n.value AS next_value, n.read_at AS next_at
@@ -104,12 +105,12 @@ WITH input AS (
   FROM placed k
 ), flagged AS (
   SELECT c.*,
-         CASE WHEN day > least($15::int, last_day) THEN month + '1 month'::interval ELSE month END::date AS period,
-         {_against("value", "read_at", "previous_value", "previous_at", "$13")} AS against_previous,
-         {_against("next_value", "next_at", "value", "read_at", "$13")} AS next_against,
+         CASE WHEN day > least($16::int, last_day) THEN month + '1 month'::interval ELSE month END::date AS period,
+         {_against("value", "read_at", "previous_value", "previous_at", "$14")} AS against_previous,
+         {_against("next_value", "next_at", "value", "read_at", "$14")} AS next_against,
          CASE WHEN value >= power(10::numeric, digits::numeric) OR value <> round(value, decimals) THEN 'beyond_counter' END AS beyond,
-         CASE WHEN read_at > $11::text::timestamptz + $12::text::interval THEN 'future' END AS future,
-         CASE WHEN day < least($14::int, last_day) OR day > least($15::int, last_day) THEN 'out_of_window' END AS outside,
+         CASE WHEN read_at > $12::text::timestamptz + $13::text::interval THEN 'future' END AS future,
+         CASE WHEN day < least($15::int, last_day) OR day > least($16::int, last_day) THEN 'out_of_window' END AS outside,
          CASE WHEN read_at > removed_at THEN 'after_removal' END AS removed
   FROM compared c
 ), judged AS MATERIALIZED (

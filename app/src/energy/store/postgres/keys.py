@@ -6,32 +6,16 @@ What authentication asks is asked for many at once: a query per key would let a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from uuid import UUID
 
-from energy.store.ports import ApiKey
+from energy.store.ports import ApiKey, KeyListing, Tenancy
 from energy.store.postgres import statements
 from energy.store.postgres.database import Database, Row
 
 
-@dataclass(frozen=True, slots=True)
-class KeyListing:
-    """What may be shown of a key."""
-
-    key_id: str
-    scopes: str
-    device_id: UUID | None
-    account_no: str | None
-    created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
-    note: str
-
-
 class PostgresKeys:
-    """The `KeyStore`, and what the CLI does to it. `timeout_s` bounds what the CLI asks."""
+    """The `KeyStore` and the `KeyAdmin`. `timeout_s` bounds what those who hand keys out ask."""
 
     def __init__(self, database: Database, timeout_s: float) -> None:
         self._database = database
@@ -43,38 +27,47 @@ class PostgresKeys:
             rows = await session.fetch(statements.KEYS_OF, list(key_ids))
         return {row["key_id"]: _key_of(row) for row in rows}
 
-    async def accounts(self, device_ids: Sequence[UUID], timeout_s: float) -> dict[UUID, str]:
+    async def accounts(self, device_ids: Sequence[UUID], timeout_s: float) -> dict[UUID, Tenancy]:
         """See `KeyStore.accounts`."""
         async with self._database.work(timeout_s) as session:
             rows = await session.fetch(statements.ACCOUNTS_OF, list(device_ids))
-        return {row["device_id"]: row["account_no"] for row in rows}
+        return {row["device_id"]: Tenancy(row["account_no"], row["account_since"]) for row in rows}
 
-    async def create(self, key: ApiKey, note: str) -> bool:
-        """Stores a new key; false when the id is taken."""
+    async def create(self, keys: Sequence[tuple[ApiKey, str]]) -> int:
+        """See `KeyAdmin.create`."""
+        columns = zip(*[
+            (
+                key.key_id, key.secret_sha256, ",".join(sorted(key.scopes)), key.device_id, key.account_no, key.expires_at,
+                note, key.source,
+            )
+            for key, note in keys
+        ], strict=True)  # fmt: skip
         async with self._database.work(self._timeout_s) as session:
-            done = await session.execute(
-                statements.KEY_CREATE, key.key_id, key.secret_sha256, ",".join(sorted(key.scopes)),
-                key.device_id, key.account_no, key.expires_at, note,
-            )  # fmt: skip
-        return done == "INSERT 0 1"
+            done = await session.execute(statements.KEYS_CREATE, *(list(column) for column in columns))
+        return int(done.rsplit(" ", 1)[1])
 
     async def revoke(self, key_id: str) -> bool:
-        """Ends a key; false when there is none that is still valid."""
+        """See `KeyAdmin.revoke`."""
         async with self._database.work(self._timeout_s) as session:
             done = await session.execute(statements.KEY_REVOKE, key_id)
         return done == "UPDATE 1"
 
-    async def all(self) -> list[KeyListing]:
-        """Every key, oldest first."""
+    async def page(self, after: str, limit: int) -> list[KeyListing]:
+        """See `KeyAdmin.page`."""
         async with self._database.work(self._timeout_s) as session:
-            rows = await session.fetch(statements.KEYS)
+            rows = await session.fetch(statements.KEYS, after, limit)
         return [KeyListing(**row) for row in rows]
+
+    async def mark_used(self, key_ids: Sequence[str]) -> None:
+        """See `KeyAdmin.mark_used`."""
+        async with self._database.work(self._timeout_s) as session:
+            await session.execute(statements.KEYS_USED, list(key_ids))
 
 
 def _key_of(row: Row) -> ApiKey:
     return ApiKey(
         row["key_id"], bytes(row["secret_sha256"]), _scopes(row["scopes"]),
-        row["device_id"], row["account_no"], row["expires_at"], row["revoked_at"],
+        row["device_id"], row["account_no"], row["expires_at"], row["revoked_at"], row["source"],
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ class MeterRow:
     multiplier: str
     installed_at: str
     removed_at: str
+    account_since: str = ""
 
 
 class PostgresMeters:
@@ -43,18 +44,23 @@ class PostgresMeters:
         return True
 
     async def upsert(self, rows: Sequence[MeterRow], columns: Sequence[str]) -> None:
-        """Accounts first, then meters; each statement commits by itself and can be repeated.
+        """Accounts first, then meters, in one transaction.
 
-        Of rows that are there already only `columns` change; new ones get the others as they are in `rows`.
+        A meter that changes its account keeps whose it was until `account_since`, or else until now. Of rows that are
+        there already only `columns` change; new ones get the others as they are in `rows`.
         """
-        async with self._database.work(self._timeout_s) as session:
+        async with self._database.work(self._timeout_s, together=True) as session:
             await session.execute(
                 statements.ACCOUNTS_IMPORT,
                 [r.account_no for r in rows], [r.region for r in rows], [r.time_zone for r in rows], columns,
             )  # fmt: skip
+            since = [r.account_since for r in rows]
+            await session.execute(
+                statements.METERS_LEFT, [r.device_id for r in rows], [r.account_no for r in rows], since
+            )
             await session.execute(
                 statements.METERS_IMPORT,
                 [r.device_id for r in rows], [r.account_no for r in rows], [r.serial for r in rows],
                 [str(r.digits) for r in rows], [str(r.decimals) for r in rows], [r.multiplier for r in rows],
-                [r.installed_at for r in rows], [r.removed_at for r in rows], columns,
+                [r.installed_at for r in rows], [r.removed_at for r in rows], columns, since,
             )  # fmt: skip

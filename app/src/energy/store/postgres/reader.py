@@ -28,6 +28,8 @@ _seldom = Seldom(logging.getLogger(__name__))
 LAG_CHECK_S = 1.0
 EXPORT_PAGE_ROWS = 500
 """A page is made in one go: its size is what all other requests of the process wait for."""
+EXPORT_MAX_S = 900.0
+"""So long an export may take, the client's reading included: its view of the table keeps old rows from being cleaned up."""
 _FIRST = UUID(int=0)
 _FROM_FOLLOWER = {
     statements.HISTORY_OF_DEVICE: statements.HISTORY_OF_DEVICE_FROM_FOLLOWER,
@@ -50,11 +52,10 @@ class PostgresReader:
     async def history(self, query: HistoryQuery) -> HistoryPage:
         """See `HistoryStore.history`."""
         of_device = query.device_id is not None
-        after_at, after_id = query.after or (None, None)
         rows, read_from = await self._from_nearest(
             statements.HISTORY_OF_DEVICE if of_device else statements.HISTORY_OF_ACCOUNT,
             query.device_id if of_device else query.account_no,
-            query.limit, query.from_, query.to, after_at, after_id,
+            query.limit, query.from_, query.to, *(query.after or (None, None, None)),
         )  # fmt: skip
         metrics.HISTORY_READS.labels(read_from).inc()
         return HistoryPage([stored_of(row) for row in rows], read_from)
@@ -75,17 +76,37 @@ class PostgresReader:
         return Progress(period, rows[0]["expected"], rows[0]["received"], rows[0]["flagged"])
 
     async def export(self, period: date) -> AsyncIterator[list[Stored]]:
-        """See `HistoryStore.export`."""
+        """See `HistoryStore.export`. A task of its own reads ahead by one page, because a unit of work belongs to one task."""
+        pages: asyncio.Queue[list[Stored] | StoreError | None] = asyncio.Queue(1)
+        reading = asyncio.create_task(self._read_out(period, pages), name="export")
+        try:
+            while (page := await pages.get()) is not None:
+                if isinstance(page, StoreError):
+                    raise page
+                yield page
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _read_out(self, period: date, pages: asyncio.Queue[list[Stored] | StoreError | None]) -> None:
+        """All pages as of one moment: a correction meanwhile shows neither both of a pair nor none."""
         device_id, reading_id = _FIRST, _FIRST
-        while True:
-            rows = await self._fetch(
-                self._primary, self._timeout_s, statements.EXPORT, period, device_id, reading_id, EXPORT_PAGE_ROWS
-            )
-            if not rows:
-                return
-            page = [stored_of(row) for row in rows]
-            yield page
-            device_id, reading_id = page[-1].device_id, page[-1].reading_id
+        try:
+            async with self._primary.work(EXPORT_MAX_S, together=True) as session:
+                if self._primary.dialect is Dialect.POSTGRES:  # CockroachDB's transactions are serializable anyway
+                    await session.execute(statements.ONE_VIEW)
+                while True:
+                    async with asyncio.timeout(self._timeout_s):
+                        rows = await session.fetch(statements.EXPORT, period, device_id, reading_id, EXPORT_PAGE_ROWS)
+                    if not rows:
+                        break
+                    page = [stored_of(row) for row in rows]
+                    await pages.put(page)
+                    device_id, reading_id = page[-1].device_id, page[-1].reading_id
+        except StoreError as error:
+            await pages.put(error)
+        else:
+            await pages.put(None)
 
     async def _from_nearest(self, sql: str, *arguments: object) -> tuple[list[Row], str]:
         """The rows, and where they came from: each place that is worth asking, in turn, within the request's time."""

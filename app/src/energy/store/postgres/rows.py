@@ -14,7 +14,7 @@ type_of_record = Mapping[str, Any]
 
 
 def columns_of(batch: Sequence[Reading]) -> list[str]:
-    """The nine columns that a batch is sent as, each its values with commas between."""
+    """The ten columns that a batch is sent as, each its values with commas between."""
     columns = (
         [str(r.device_id) for r in batch],
         [str(r.reading_id) for r in batch],
@@ -25,6 +25,7 @@ def columns_of(batch: Sequence[Reading]) -> list[str]:
         [r.source for r in batch],
         ["1" if r.by_person and not r.confirmed else "0" for r in batch],
         [str(r.supersedes) if r.supersedes else "" for r in batch],
+        [r.key_id.replace(",", " ") for r in batch],
     )
     return [",".join(column) for column in columns]
 
@@ -55,6 +56,7 @@ def stored_of(row: type_of_record, flags: str = "flags") -> Stored:
         status=row["status"],
         flags=flags_of(row[flags]),
         supersedes=row["supersedes"],
+        key_id=row["key_id"] or "",
     )
 
 

@@ -12,9 +12,10 @@ from energy.store.postgres.judgement import JUDGED, REJUDGED
 APPEND = (
     JUDGED
     + """
-INSERT INTO readings (device_id, reading_id, register, value, read_at, received_at, period, source, status, flags, supersedes)
+INSERT INTO readings (device_id, reading_id, register, value, read_at, received_at, period, source, status, flags, supersedes,
+                      key_id)
 SELECT device_id, reading_id, register, value, read_at, received_at, period, source,
-       CASE WHEN flags = '' THEN 'accepted' ELSE 'flagged' END, flags, supersedes
+       CASE WHEN flags = '' THEN 'accepted' ELSE 'flagged' END, flags, supersedes, key_id
 FROM judged WHERE NOT doubtful ORDER BY device_id, reading_id
 ON CONFLICT (device_id, reading_id) DO NOTHING
 RETURNING device_id, reading_id, period, flags
@@ -26,7 +27,7 @@ REVIEW = (
     JUDGED
     + """
 SELECT j.device_id, j.reading_id, j.flags, j.of_next, j.previous_value, j.previous_at, j.next_value, j.next_at,
-       r.register, r.value, r.read_at, r.received_at, r.period, r.source, r.status, r.flags AS stored_flags, r.supersedes
+       r.register, r.value, r.read_at, r.received_at, r.period, r.source, r.status, r.flags AS stored_flags, r.supersedes, r.key_id
 FROM judged j LEFT JOIN readings r ON r.device_id = j.device_id AND r.reading_id = j.reading_id
 """
 )
@@ -46,22 +47,29 @@ SUPERSEDE = """
 UPDATE readings SET status = 'superseded' WHERE device_id = $1 AND reading_id = $2 AND status <> 'superseded'
 """
 
-_COLUMNS = "r.device_id, r.reading_id, r.register, r.value, r.read_at, r.received_at, r.period, r.source, r.status, r.flags, r.supersedes"
+_COLUMNS = """r.device_id, r.reading_id, r.register, r.value, r.read_at, r.received_at, r.period, r.source, r.status, r.flags,
+       r.supersedes, r.key_id"""
 
 _HISTORY = """
 SELECT {columns} FROM {source} {as_of}
 WHERE {whose}
   AND r.read_at >= coalesce($3::timestamptz, '-infinity'::timestamptz)
   AND r.read_at < coalesce($4::timestamptz, 'infinity'::timestamptz)
-  AND (r.read_at, r.reading_id) < (coalesce($5::timestamptz, 'infinity'::timestamptz),
-                                   coalesce($6::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))
-ORDER BY r.read_at DESC, r.reading_id DESC LIMIT $2
+  AND (r.read_at, r.device_id, r.reading_id) < (coalesce($5::timestamptz, 'infinity'::timestamptz),
+    coalesce($6::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid), coalesce($7::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))
+ORDER BY r.read_at DESC, r.device_id DESC, r.reading_id DESC LIMIT $2
 """
 _OF_DEVICE = {"columns": _COLUMNS, "source": "readings r", "whose": "r.device_id = $1::uuid"}
+_ACCOUNTS_TIMES = """(
+  SELECT device_id, account_since AS since, NULL::timestamptz AS until FROM meters WHERE account_no = $1::text
+  UNION ALL
+  SELECT device_id, since, until FROM former_accounts WHERE account_no = $1::text
+) m"""
+"""The meters of an account, each with the time in which it was the account's."""
 _OF_ACCOUNT = {
     "columns": _COLUMNS,
-    "source": "meters m JOIN readings r ON r.device_id = m.device_id",
-    "whose": "m.account_no = $1::text",
+    "source": _ACCOUNTS_TIMES + " JOIN readings r ON r.device_id = m.device_id",
+    "whose": "r.read_at >= coalesce(m.since, '-infinity'::timestamptz) AND r.read_at < coalesce(m.until, 'infinity'::timestamptz)",
 }
 _FOLLOWER = "AS OF SYSTEM TIME follower_read_timestamp()"
 
@@ -75,11 +83,18 @@ FIND = f"SELECT {_COLUMNS} FROM readings r WHERE r.device_id = $1 AND r.reading_
 ACCOUNT_OF = "SELECT m.account_no, a.time_zone FROM meters m LEFT JOIN accounts a ON a.account_no = m.account_no WHERE m.device_id = $1"
 
 PROGRESS = """
-SELECT (SELECT count(*) FROM meters WHERE removed_at IS NULL) AS expected,
-       count(DISTINCT device_id) AS received, count(*) FILTER (WHERE status = 'flagged') AS flagged
-FROM readings WHERE period = $1 AND status <> 'superseded'
+SELECT count(*) AS expected, count(r.device_id) AS received, coalesce(sum(r.flagged), 0)::bigint AS flagged
+FROM meters m
+LEFT JOIN (
+  SELECT device_id, count(*) FILTER (WHERE status = 'flagged') AS flagged
+  FROM readings WHERE period = $1::date AND status <> 'superseded' GROUP BY device_id
+) r ON r.device_id = m.device_id
+WHERE (m.installed_at IS NULL OR m.installed_at < $1::date + '1 month'::interval)
+  AND (m.removed_at IS NULL OR m.removed_at >= $1::date + '1 month'::interval)
 """
+"""Of the meters that are there at the end of the month: what others send hides none that is missing."""
 
+ONE_VIEW = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
 EXPORT = f"""
 SELECT {_COLUMNS} FROM readings r
 WHERE r.period = $1 AND (r.device_id, r.reading_id) > ($2::uuid, $3::uuid)
@@ -87,14 +102,24 @@ ORDER BY r.device_id, r.reading_id LIMIT $4
 """  # noqa: S608 - constants only
 
 KEYS_OF = """
-SELECT key_id, secret_sha256, scopes, device_id, account_no, expires_at, revoked_at
+SELECT key_id, secret_sha256, scopes, device_id, account_no, expires_at, revoked_at, source
 FROM api_keys WHERE key_id = ANY ($1::text[])
 """
-ACCOUNTS_OF = "SELECT device_id, account_no FROM meters WHERE device_id = ANY ($1::uuid[])"
-KEYS = "SELECT key_id, scopes, device_id, account_no, created_at, expires_at, revoked_at, note FROM api_keys ORDER BY created_at, key_id"
-KEY_CREATE = """
-INSERT INTO api_keys (key_id, secret_sha256, scopes, device_id, account_no, expires_at, note)
-VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (key_id) DO NOTHING
+ACCOUNTS_OF = "SELECT device_id, account_no, account_since FROM meters WHERE device_id = ANY ($1::uuid[])"
+KEYS = """
+SELECT key_id, scopes, device_id, account_no, created_at, expires_at, revoked_at, note, source, last_used_at
+FROM api_keys WHERE key_id > $1 ORDER BY key_id LIMIT $2
+"""
+KEYS_CREATE = """
+INSERT INTO api_keys (key_id, secret_sha256, scopes, device_id, account_no, expires_at, note, source)
+SELECT key_id, secret_sha256, scopes, device_id, account_no, expires_at, note, source
+FROM unnest($1::text[], $2::bytea[], $3::text[], $4::uuid[], $5::text[], $6::timestamptz[], $7::text[], $8::text[])
+     AS t (key_id, secret_sha256, scopes, device_id, account_no, expires_at, note, source)
+ON CONFLICT (key_id) DO NOTHING
+"""
+KEYS_USED = """
+UPDATE api_keys SET last_used_at = now()
+WHERE key_id = ANY ($1::text[]) AND (last_used_at IS NULL OR last_used_at < now() - '1 minute'::interval)
 """
 KEY_REVOKE = "UPDATE api_keys SET revoked_at = now() WHERE key_id = $1 AND revoked_at IS NULL"
 
@@ -107,15 +132,26 @@ ON CONFLICT (account_no) DO UPDATE SET time_zone = excluded.time_zone,
 """
 _OPTIONAL = ("serial", "digits", "decimals", "multiplier", "installed_at", "removed_at")
 METERS_IMPORT = """
-INSERT INTO meters (device_id, account_no, serial, digits, decimals, multiplier, installed_at, removed_at)
+INSERT INTO meters (device_id, account_no, serial, digits, decimals, multiplier, installed_at, removed_at, account_since)
 SELECT DISTINCT ON (device_id) device_id::uuid, account_no, serial, digits::int, decimals::int, multiplier::numeric,
-       nullif(installed_at, '')::timestamptz, nullif(removed_at, '')::timestamptz
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
-     AS t (device_id, account_no, serial, digits, decimals, multiplier, installed_at, removed_at) ORDER BY device_id
+       nullif(installed_at, '')::timestamptz, nullif(removed_at, '')::timestamptz, nullif(account_since, '')::timestamptz
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $10::text[])
+     AS t (device_id, account_no, serial, digits, decimals, multiplier, installed_at, removed_at, account_since) ORDER BY device_id
 ON CONFLICT (device_id) DO UPDATE SET account_no = excluded.account_no,
+  account_since = CASE WHEN meters.account_no <> excluded.account_no THEN coalesce(excluded.account_since, now())
+                       WHEN 'account_since' = ANY ($9::text[]) THEN excluded.account_since ELSE meters.account_since END,
   """ + ",\n  ".join(
     f"{name} = CASE WHEN '{name}' = ANY ($9::text[]) THEN excluded.{name} ELSE meters.{name} END" for name in _OPTIONAL
 )
+METERS_LEFT = """
+INSERT INTO former_accounts (device_id, account_no, since, until)
+SELECT DISTINCT ON (m.device_id) m.device_id, m.account_no, m.account_since, coalesce(nullif(t.account_since, '')::timestamptz, now())
+FROM unnest($1::text[], $2::text[], $3::text[]) AS t (device_id, account_no, account_since)
+JOIN meters m ON m.device_id = t.device_id::uuid
+WHERE m.account_no <> t.account_no ORDER BY m.device_id
+ON CONFLICT (device_id, until) DO NOTHING
+"""
+"""Before METERS_IMPORT, in one transaction with it: whose the meters were until now."""
 LOCAL_TIME = "SELECT now() AT TIME ZONE $1::text"
 """Fails for a time zone that the database doesn't know."""
 
@@ -135,7 +171,7 @@ SELECT CASE
   ELSE coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 1e9) END::float8 AS lag_s
 """
 
-POSTGRES_ONLY = frozenset({"PROMISES", "WAL_MARK", "REPLICA_LAG"})
+POSTGRES_ONLY = frozenset({"ONE_VIEW", "PROMISES", "WAL_MARK", "REPLICA_LAG"})
 """Statements that are never sent to CockroachDB."""
 COCKROACH_ONLY = frozenset({"HISTORY_OF_DEVICE_FROM_FOLLOWER", "HISTORY_OF_ACCOUNT_FROM_FOLLOWER"})
 """Statements that are never sent to PostgreSQL."""

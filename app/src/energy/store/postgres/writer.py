@@ -163,4 +163,4 @@ def _not_inserted(reading: Reading, row: Row) -> Outcome:
     if not same_content(reading, stored):
         return Conflicting(stored)
     # The time it was taken in is exact to the microsecond: equal means that an attempt of this very request stored it.
-    return Committed(stored.period, stored.flags, replayed=stored.received_at != reading.received_at)
+    return Committed(stored.period, stored.flags, stored.received_at != reading.received_at, stored)
