@@ -441,7 +441,7 @@ def _keys_in(dsn: str) -> list[str]:
         keys = PostgresKeys(database, 5)
         made = [new_key(frozenset({"admin"}), None, None, None) for _ in range(2)]
         for _, key in made:
-            await keys.create(key, "")
+            await keys.create([(key, "")])
         await database.close()
         return [token for token, _ in made]
 
