@@ -7,6 +7,13 @@ render: $(VENV)/ready ## Write k8s/ and the chart's README and copied files from
 test-chart: $(VENV)/ready ## The chart: lint, schemas, refusals, drift, and a real API server
 	@$(BIN)/pytest -q -m "cluster or not cluster" tests/chart
 
+# The same commit gives the same bytes, so that a signature on one build holds for another.
+CHART_VERSION = $(shell sed -n 's/^version: //p' helm/energy/Chart.yaml)
+.PHONY: package
+package: ## Pack the chart into build/energy-VERSION.tgz, the same bytes every time
+	@mkdir -p build && cd helm && tar --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rw,go=r,a+X --mtime='2026-01-01 00:00Z' \
+	  --exclude=energy/ci --exclude=energy/README.md.gotmpl --create energy | gzip --no-name > ../build/energy-$(CHART_VERSION).tgz
+
 # `make install`: with ENERGY_DATABASE_URL on that database (as pods reach it), otherwise on one CockroachDB node (kind, which can pull it).
 HELM = $(shell $(BIN)/python -m tools.cluster tool helm-v4)
 ON_DATABASE = $(if $(ENERGY_DATABASE_URL),--set cockroachdb.enabled=false --set database.external.existingSecret=energy-database,)

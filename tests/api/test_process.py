@@ -12,7 +12,7 @@ import pytest
 
 from energy.store import migrations
 from support.fixtures import StartProcess
-from support.postgres import TestServer, query
+from support.postgres import TestServer, execute, query
 from support.samples import reading
 from support.service import ServiceProcess, ServiceThread, client_of, energy, program
 from tools.local.waiting import until
@@ -98,6 +98,16 @@ def test_two_migrations_at_once_both_succeed(postgres: TestServer) -> None:
         runs = list(pool.map(lambda _: program("migrate", database_url=dsn), range(2)))
     assert [run.returncode for run in runs] == [0, 0], [run.stderr for run in runs]
     assert query(dsn, "SELECT version_num FROM alembic_version")[0]["version_num"] == migrations.head()
+
+
+def test_after_a_rollback_the_older_program_leaves_the_newer_schema_as_it_is(postgres: TestServer) -> None:
+    dsn = postgres.migrated()
+    execute(dsn, "UPDATE alembic_version SET version_num = '9999'")
+    run = energy("migrate", database_url=dsn)
+    assert run.returncode == 0, run.stderr
+    assert query(dsn, "SELECT version_num FROM alembic_version")[0]["version_num"] == "9999"
+    with ServiceThread(dsn) as service, client_of(service) as client:
+        assert client.get("/readyz").status_code == 200
 
 
 def test_a_database_that_may_lose_what_it_acknowledged_is_refused() -> None:

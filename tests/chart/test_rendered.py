@@ -69,6 +69,19 @@ def test_what_is_made_from_the_chart_is_up_to_date(tmp_path: Path) -> None:
         assert drift.stdout == "", "run `make render` and commit what it writes"
 
 
+def test_packing_the_chart_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    def packed(name: str) -> bytes:
+        copy = tmp_path / name
+        copy.mkdir()
+        for part in ("helm", "make", "Makefile"):
+            subprocess.run(["cp", "-r", str(ROOT / part), str(copy / part)], check=True)
+        subprocess.run(["make", "-s", "-C", str(copy), "package"], check=True)
+        return next((copy / "build").glob("energy-*.tgz")).read_bytes()
+
+    assert packed("once") == packed("again")
+    assert "0 chart(s) failed" in helm("lint", str(next((tmp_path / "once" / "build").glob("*.tgz"))))
+
+
 def test_no_manifest_holds_a_key_or_password() -> None:
     for values in CI_VALUES:
         for secret in kinds(documents(f"--values={values}"), "Secret"):

@@ -44,7 +44,10 @@ def head() -> str:
 
 
 async def migrate(dsn: str, *, cockroach: bool, timeout_s: float) -> str:
-    """Brings the schema to `head()` and returns it. Raises the database's error when a step fails for good."""
+    """Brings the schema to `head()`, and returns what it is then. Raises the database's error when a step fails for good.
+
+    A newer schema is left as it is: after a rollback the older program runs on it, and steps only add.
+    """
     engine = create_async_engine(
         "cockroachdb+asyncpg://" if cockroach else "postgresql+asyncpg://",
         async_creator=lambda: _connected(dsn, timeout_s),
@@ -53,6 +56,11 @@ async def migrate(dsn: str, *, cockroach: bool, timeout_s: float) -> str:
     version_before: str | None = "unknown"
     for attempt in range(1, ATTEMPTS_MAX + 1):
         try:
+            async with engine.connect() as connection:
+                found = await connection.run_sync(_version)
+            if found and found > head():
+                log.warning("the schema is at %s, newer than this program's %s: nothing to do", found, head())
+                return found
             async with engine.connect() as connection:
                 await connection.run_sync(_upgrade)
             return head()
