@@ -31,20 +31,34 @@ class ConnectionLimits:
 
 
 class _Transport:
-    """The part of a transport that uvicorn uses. `close` waits for a client that is still sending."""
+    """The part of a transport that uvicorn uses. `close` waits for a client that is still sending.
 
-    __slots__ = ("_connection", "_raw", "closed", "write")
+    uvicorn writes an answer's head and body one after the other; they leave together, in one system call.
+    """
+
+    __slots__ = ("_connection", "_parts", "_raw", "closed")
 
     def __init__(self, raw: asyncio.Transport, connection: Connection) -> None:
         self._raw = raw
         self._connection = connection
+        self._parts: list[bytes] = []
         self.closed = False
-        self.write = raw.write
+
+    def write(self, part: bytes) -> None:
+        if not self._parts:
+            self._connection.loop.call_soon(self._flush)
+        self._parts.append(part)
+
+    def _flush(self) -> None:
+        if self._parts:
+            self._raw.write(b"".join(self._parts))
+            self._parts.clear()
 
     def is_closing(self) -> bool:
         return self.closed or self._raw.is_closing()
 
     def close(self) -> None:
+        self._flush()
         if self._connection.still_sending and not self.closed and self._raw.can_write_eof():
             self._raw.write_eof()
             self._raw.resume_reading()

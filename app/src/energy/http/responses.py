@@ -44,7 +44,7 @@ class Reply:
         self._began = time.perf_counter()
         self.started = False
 
-    async def __call__(self, message: Message) -> None:
+    def __call__(self, message: Message) -> Awaitable[None]:
         """Passes a message on."""
         if not self.started:
             self.started = True
@@ -53,7 +53,7 @@ class Reply:
             counter.inc()
             seconds.observe(time.perf_counter() - self._began)
             message["headers"] = [*message["headers"], (b"x-request-id", request_id.get().encode())]
-        await self._send(message)
+        return self._send(message)
 
 
 async def respond(
