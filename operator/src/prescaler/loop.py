@@ -157,7 +157,7 @@ class Loop:
         metrics.CLOCK_OFFSET.set(self._clock.offset.total_seconds())
         windows, unseen = await list_windows(self._kube, self._scopes)
         self._forget(windows, unseen)
-        now = self._clock.now()
+        now = self._clock.now().replace(microsecond=0)  # what is written is in whole seconds
         world = await self._world(windows, now)
         order = sorted(windows, key=lambda w: (f.times if (f := self._failing.get(w.metadata.uid)) else 0, w.key))
         gate = asyncio.Semaphore(CONCURRENCY_MAX)

@@ -86,6 +86,15 @@ async def test_of_a_start_that_nobody_saw_nothing_is_claimed(prepared: Rig) -> N
     assert "NotReadyAtStart" not in await prepared.warnings()
 
 
+async def test_times_are_written_in_whole_seconds(prepared: Rig) -> None:
+    await prepared.window(capacity={"nodes": "Ignore"})
+    await prepared.tick(LEAD)
+    await prepared.tick(START + timedelta(microseconds=123_456))
+    status = await prepared.status()
+    assert status["history"][0]["actualStart"] == "2027-01-14T21:00:00Z"
+    assert not [c for c in status["conditions"] if "." in c["lastTransitionTime"]]
+
+
 UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes: no cpu"}
 REFUSED = {
     "type": "ReplicaFailure",
