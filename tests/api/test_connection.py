@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from uuid import uuid4
@@ -98,6 +99,16 @@ def test_a_connection_that_stays_after_its_refusal_is_closed(service: ServiceThr
         connection.send(request("POST", "/v1/values", b"x" * 300_000)[:100_000])
         assert connection.answer().status == 413
         assert connection.closed()
+
+
+def test_a_body_in_one_piece_with_the_end_of_its_head_is_no_header(service: ServiceThread) -> None:
+    whole = request("POST", "/v1/values", value() + b" " * 16_250)
+    with closing(RawConnection(service)) as connection:
+        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.send(whole[:20])
+        exchange(service, request("GET", "/livez"))  # by then the service has read the beginning
+        connection.send(whole[20:])
+        assert connection.answer().status == 201
 
 
 def test_connections_beyond_the_limit_are_answered_503(start_service: StartService) -> None:

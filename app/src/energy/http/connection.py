@@ -74,7 +74,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, limits: ConnectionLimits, **of_uvicorn: Any) -> None:
         super().__init__(**of_uvicorn)
         self._limits = limits
-        self._header_bytes = 0
+        self._header_bytes = self._piece_bytes = 0
         self._in_headers = False
         self._in_message = False
         self._refused = False
@@ -106,12 +106,13 @@ class Connection(HttpToolsProtocol):
         """Counts headers that arrive in pieces, and throws away what follows a refusal."""
         if self._refused or self.transport.is_closing():
             return
-        if self._in_headers:
-            self._header_bytes += len(data)
-            if self._header_bytes > self._limits.header_bytes_max:
-                self._refuse(self._too_large())
-                return
+        goes_on = self._in_headers
+        self._piece_bytes = len(data)
+        if goes_on:
+            self._header_bytes += self._piece_bytes
         super().data_received(data)
+        if goes_on and self._in_headers and self._header_bytes > self._limits.header_bytes_max:
+            self._refuse(self._too_large())
         self._watch()
 
     def on_message_begin(self) -> None:
@@ -120,21 +121,12 @@ class Connection(HttpToolsProtocol):
         self._in_headers = self._in_message = True
         self._header_bytes = 0
 
-    def on_url(self, url: bytes) -> None:
-        """A piece of the target."""
-        self._header_bytes += len(url)
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
-        self._header_bytes += len(name) + len(value)
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         """The request can be answered."""
         self._in_headers = False
         upgrade = self.parser.should_upgrade()
-        if self._header_bytes > self._limits.header_bytes_max:  # they came in one piece
+        most = self._limits.header_bytes_max
+        if self._header_bytes + self._piece_bytes > most and self._head_bytes() > most:
             self.scope["refusal"] = self._too_large()  # type: ignore[typeddict-unknown-key]  # for the application
         elif upgrade and any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers):
             self.scope["refusal"] = Problem("bad_http", "A request with a body cannot be upgraded.")  # type: ignore[typeddict-unknown-key]  # as above
@@ -151,6 +143,9 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """The parser has given up."""
         self._refuse(Problem("bad_http", msg))
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _too_large(self) -> Problem:
         return Problem(
