@@ -146,3 +146,10 @@ def test_the_first_start_makes_its_own_database_and_the_second_finds_it(
             assert len(history) == rows
             assert service.stop() == 0, service.output
     assert not (home / "pg" / "postmaster.pid").exists()
+
+
+def test_a_time_zone_that_the_database_does_not_know_keeps_it_unready(start_process: StartProcess) -> None:
+    """Python knows it, so the settings take it; PostgreSQL would refuse each reading because of it."""
+    service = start_process(ready=False, time_zone="localtime")
+    with client_of(service) as client:
+        until(lambda: "ENERGY_TIME_ZONE" in client.get("/readyz").text, "the reason")

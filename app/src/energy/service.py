@@ -145,7 +145,7 @@ class Service:
             self._clock,
         )
         self._reader = PostgresReader(self.reads, self.replica, settings.replica_lag_max_s, settings.request_timeout_s)
-        self._schema = SchemaWatch(self._probe, schema.head(), self._clock, _PATIENCE_S)
+        self._schema = SchemaWatch(self._probe, schema.head(), settings.time_zone, self._clock, _PATIENCE_S)
         self.draining = False
         self._taking = True
         self._background: list[asyncio.Task[None]] = []

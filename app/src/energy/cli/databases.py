@@ -47,7 +47,7 @@ async def _ensure_schema(settings: Settings, dsn: str) -> None:
     try:
         await database.connect()
         complaint = await SchemaWatch(
-            database, schema.head(), asyncio.get_running_loop().time, patience_s=0
+            database, schema.head(), settings.time_zone, asyncio.get_running_loop().time, patience_s=0
         ).complaint()
         cockroach = database.dialect is Dialect.COCKROACH
     finally:

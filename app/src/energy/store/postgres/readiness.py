@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from energy.store.ports import StoreError
+from energy.store.ports import Poisoned, StoreError
 from energy.store.postgres import statements
 from energy.store.postgres.database import Database
 
@@ -23,9 +23,12 @@ _ANSWER_WITHIN_S = 1.0
 class SchemaWatch:
     """Asks once for all who want to know, on a database handle of its own: readiness must not wait behind readings."""
 
-    def __init__(self, database: Database, wanted: str, clock: Callable[[], float], patience_s: float) -> None:
+    def __init__(
+        self, database: Database, wanted: str, zone: str, clock: Callable[[], float], patience_s: float
+    ) -> None:
         self._database = database
         self._wanted = wanted
+        self._zone = zone
         self._clock = clock
         self._patience_s = patience_s
         self._complaint: str | None = "starting"
@@ -45,6 +48,10 @@ class SchemaWatch:
         try:
             async with self._database.work(_ANSWER_WITHIN_S) as session:
                 row = await session.fetchrow(statements.SCHEMA_VERSION)
+                if self._well_at is None:
+                    await session.fetchrow(statements.LOCAL_TIME, self._zone)
+        except Poisoned:
+            self._complaint = f"the database does not know the time zone {self._zone} (ENERGY_TIME_ZONE)"
         except StoreError as error:
             if error.reason == "schema":
                 self._complaint = f"the schema is not there ({error}); run `energy migrate`"

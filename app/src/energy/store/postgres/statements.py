@@ -7,10 +7,11 @@ faster than nine arrays of a thousand, and looks up no array type over the netwo
 
 from __future__ import annotations
 
-from energy.store.postgres.judgement import JUDGED, REJUDGED
+from energy.store.postgres.judgement import JUDGED as _JUDGED
+from energy.store.postgres.judgement import REJUDGED as _REJUDGED
 
 APPEND = (
-    JUDGED
+    _JUDGED
     + """
 INSERT INTO readings (device_id, reading_id, register, value, read_at, received_at, period, source, status, flags, supersedes,
                       key_id)
@@ -24,7 +25,7 @@ RETURNING device_id, reading_id, period, flags
 """The whole write of a batch: look up, compare, flag and insert in one statement, which is its own transaction."""
 
 REVIEW = (
-    JUDGED
+    _JUDGED
     + """
 SELECT j.device_id, j.reading_id, j.flags, j.of_next, j.previous_value, j.previous_at, j.next_value, j.next_at,
        r.register, r.value, r.read_at, r.received_at, r.period, r.source, r.status, r.flags AS stored_flags, r.supersedes, r.key_id
@@ -34,7 +35,7 @@ FROM judged j LEFT JOIN readings r ON r.device_id = j.device_id AND r.reading_id
 """What became of the rows that APPEND did not insert: they were there already, or a person should look at them."""
 
 REJUDGE = (
-    REJUDGED
+    _REJUDGED
     + """
 UPDATE readings r SET flags = j.flags, status = CASE WHEN j.flags = '' THEN 'accepted' ELSE 'flagged' END
 FROM rejudged j
