@@ -3,8 +3,13 @@
 import base64
 import importlib.util
 import json
+import os
+import re
+import shutil
 import subprocess
-from collections.abc import Callable
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +22,7 @@ import yaml
 from cluster.fixtures import demand
 from tools.cluster import Cluster
 from tools.cluster.binaries import program
-from tools.render import CHART, template
+from tools.render import CHART, ROOT, template
 
 pytestmark = pytest.mark.cluster
 PARTIES = ("ca", "node", "app")
@@ -216,3 +221,58 @@ def test_cockroachdb_can_parse_what_the_migration_job_sends_as_root(name: str) -
         [program("cockroach-grammar")], input=json.dumps([scripts[name]]), capture_output=True, text=True, check=True
     )
     assert json.loads(answer.stdout) == [""]
+
+
+STEPS = ["", "", "trust", "trust", "switch", "finish", ""]
+
+
+@pytest.fixture
+def machine() -> Iterator[Path]:
+    """A folder that somebody who is not root may write to."""
+    home = Path(tempfile.mkdtemp(prefix="energy-certificates-"))
+    home.chmod(0o777)
+    yield home
+    shutil.rmtree(home)
+
+
+def sign(machine: Path, step: str) -> Path:
+    """What one Job leaves in /signed, for a user whom read-only files stop; then the Secret has what the Job would write."""
+    shutil.rmtree(machine / "signed", ignore_errors=True)
+    shutil.rmtree(machine / "next", ignore_errors=True)
+    places = {"/signed": "signed", "/authority": "authority", "/tmp/next": "next", "/cockroach/cockroach": "cockroach"}  # noqa: S108 - names in the script
+    text = (CHART / "files" / "certificates.sh").read_text()
+    for path, name in places.items():
+        text = re.sub(rf"(?<![\w$\"]){path}\b", str(machine / name), text).replace(f'"{path}', f'"{machine / name}')
+    (machine / "certificates.sh").write_text(text)
+    shutil.copy(ROOT / "tools/standin/cockroach.py", machine / "standin.py")
+    (machine / "cockroach").write_text(f'#!/bin/sh\nexec {sys.executable} {machine}/standin.py "$@"\n')
+    (machine / "cockroach").chmod(0o755)
+    nobody = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.getuid() == 0 else []
+    answer = subprocess.run(
+        [*nobody, "sh", str(machine / "certificates.sh"), "365", "3650", step, "localhost"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    shutil.rmtree(machine / "authority", ignore_errors=True)
+    shutil.copytree(machine / "signed" / "ca", machine / "authority")
+    for file in (machine / "authority").iterdir():
+        file.chmod(0o444)  # a Secret's volume is read-only
+    return machine / "signed"
+
+
+def trusts(bundle: Path, certificate: Path) -> bool:
+    answer = subprocess.run(["openssl", "verify", "-CAfile", bundle, certificate], capture_output=True, check=False)
+    return answer.returncode == 0
+
+
+def test_through_every_step_of_a_new_authority_old_and_new_nodes_trust_each_other(machine: Path) -> None:
+    before: Path | None = None
+    for number, step in enumerate(STEPS):
+        now = shutil.copytree(sign(machine, step), machine / f"kept-{number}") / "node"
+        assert trusts(now / "ca.crt", now / "tls.crt"), step
+        if before is not None:
+            assert trusts(before / "ca.crt", now / "tls.crt"), f"old nodes don't trust new ones at {step!r}"
+            assert trusts(now / "ca.crt", before / "tls.crt"), f"new nodes don't trust old ones at {step!r}"
+        before = now
+    first, last = machine / "kept-0" / "node", machine / f"kept-{len(STEPS) - 1}" / "node"
+    assert not trusts(last / "ca.crt", first / "tls.crt"), "the old authority is out"

@@ -17,7 +17,8 @@ authority=/signed/ca
 mkdir -p "$authority"
 if [ -s /authority/ca.key ]; then
   for file in ca.crt ca.key next.crt next.key; do
-    if [ -s "/authority/$file" ]; then cp "/authority/$file" "$authority/"; fi
+    # Not cp: it would keep the Secret's read-only mode, and what is copied on from here is written to.
+    if [ -s "/authority/$file" ]; then cat "/authority/$file" > "$authority/$file"; fi
   done
   chmod 0600 "$authority"/*.key
 else
