@@ -26,8 +26,8 @@ class Cut:
     """What a cut met: flushes so far, and the sectors written since the last one that came through or did not."""
 
     flushes: int
-    kept: int
-    lost: int
+    sectors_kept: int
+    sectors_lost: int
 
 
 class Disk:

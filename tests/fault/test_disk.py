@@ -28,7 +28,7 @@ def test_what_was_flushed_survives_a_cut() -> None:
     disk.flush()
     disk.write(PAGE, b"b" * PAGE)
     assert disk.read(PAGE, PAGE) == b"b" * PAGE
-    assert after_cut(disk, kept_share=0.0) == Cut(flushes=1, kept=0, lost=PAGE // SECTOR_BYTES)
+    assert after_cut(disk, kept_share=0.0) == Cut(flushes=1, sectors_kept=0, sectors_lost=PAGE // SECTOR_BYTES)
     assert disk.read(PAGE, PAGE) == b"a" * PAGE
 
 
@@ -41,7 +41,7 @@ def test_a_page_can_be_torn_between_sectors_and_never_inside_one() -> None:
     page = disk.read(0, PAGE)
     sectors = [page[at : at + SECTOR_BYTES] for at in range(0, PAGE, SECTOR_BYTES)]
     assert {bytes(sector) for sector in sectors} == {b"a" * SECTOR_BYTES, b"b" * SECTOR_BYTES}
-    assert sectors.count(b"b" * SECTOR_BYTES) == cut.kept
+    assert sectors.count(b"b" * SECTOR_BYTES) == cut.sectors_kept
 
 
 def test_unflushed_writes_can_survive_in_another_order() -> None:
