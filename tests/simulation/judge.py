@@ -72,14 +72,23 @@ def the_store_gets_each_id_once_and_in_order(history: History) -> Iterator[str]:
 
 def no_more_writes_than_lanes(history: History) -> Iterator[str]:
     """With one lane two writes are never in flight: that is what /v2/values promises."""
+    under_way: list[Attempt] = []
     for attempt in _of(SINGLE, history):
-        others = [
-            other
-            for other in _of(SINGLE, history)
-            if other.began < attempt.began and (other.ended is None or other.ended > attempt.began)
-        ]
-        if len(others) >= history.limits.lanes:
-            yield f"{len(others) + 1} writes at once: {attempt}"
+        under_way = [other for other in under_way if other.ended is None or other.ended > attempt.began]
+        under_way.append(attempt)
+        if len(under_way) > history.limits.lanes:
+            yield f"{len(under_way)} writes at once: {attempt}"
+
+
+def a_device_is_in_one_write_at_a_time(history: History) -> Iterator[str]:
+    """Two lanes never write readings of one device at once: each is compared with the one before it."""
+    under_way: list[Attempt] = []
+    for attempt in _of(SINGLE, history):
+        under_way = [other for other in under_way if other.ended is None or other.ended > attempt.began]
+        devices = {reading.device_id for reading in attempt.readings}
+        if any(reading.device_id in devices for other in under_way for reading in other.readings):
+            yield f"while another lane writes the same device: {attempt}"
+        under_way.append(attempt)
 
 
 def first_come_first_written(history: History) -> Iterator[str]:
@@ -176,6 +185,7 @@ PROMISES: tuple[Callable[[History], Iterator[str]], ...] = (
     a_reading_is_stored_by_one_request,
     the_store_gets_each_id_once_and_in_order,
     no_more_writes_than_lanes,
+    a_device_is_in_one_write_at_a_time,
     first_come_first_written,
     waits_are_bounded,
     an_idle_lane_takes_what_comes,

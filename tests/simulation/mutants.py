@@ -142,6 +142,27 @@ def takes_the_newest_first() -> Mutant:
     return IngestQueue, "_take", take
 
 
+def writes_a_device_in_two_lanes() -> Mutant:
+    """A free lane takes whatever waits."""
+
+    def take(self: IngestQueue) -> Any:
+        return [self._waiting.popleft() for _ in range(min(len(self._waiting), self.limits.batch_rows_max))]
+
+    return IngestQueue, "_take", take
+
+
+def tells_nobody_that_a_device_is_free() -> Mutant:
+    """Whoever waits for it goes on waiting."""
+
+    async def write(self: IngestQueue, batch: Any) -> None:
+        devices = {waiting.reading.device_id for waiting in batch}
+        self._writing |= devices
+        await self._settle(batch)
+        self._writing -= devices
+
+    return IngestQueue, "_write", write
+
+
 def drops_what_waits_at_the_drain() -> Mutant:
     """The lanes end at once."""
 
@@ -238,7 +259,10 @@ def lingers_when_late() -> Mutant:
                 await asyncio.sleep(self.limits.linger_s)
             batch = self._take()
             if batch:
-                await self._settle(batch)
+                await self._write(batch)
+            elif self._waiting:
+                self._arrived.clear()
+                await self._arrived.wait()
 
     return IngestQueue, "_lane", lane
 

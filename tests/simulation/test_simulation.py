@@ -48,6 +48,8 @@ def test_every_promise_of_the_intake_holds_in_every_history(first: int) -> None:
         (mutants.takes_in_while_draining, judge.nothing_is_forgotten_at_the_drain),
         (mutants.has_no_bound, judge.the_queue_is_bounded),
         (mutants.starts_a_lane_too_many, judge.no_more_writes_than_lanes),
+        (mutants.writes_a_device_in_two_lanes, judge.a_device_is_in_one_write_at_a_time),
+        (mutants.tells_nobody_that_a_device_is_free, judge.nothing_is_forgotten_at_the_drain),
         (mutants.answers_whoever_hung_up, judge.nothing_is_forgotten_at_the_drain),
         (mutants.answers_only_the_first_of_a_batch, judge.one_outcome_per_reading),
         (mutants.lingers_when_late, judge.waits_are_bounded),

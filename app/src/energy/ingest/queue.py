@@ -120,21 +120,22 @@ class IngestQueue:
 
     async def _lane(self) -> None:
         while await self._something_waits():
-            left_s = (
-                self.limits.linger_s - self.age_s
-            )  # of the oldest: what has waited for a lane has waited for company
+            left_s = self.limits.linger_s - self.age_s  # of the oldest: waiting for a lane was waiting for company
             if left_s > 0 and not self._draining:
                 await asyncio.sleep(left_s)
             batch = self._take()
-            if not batch:  # all of it is of devices that another lane is writing: that one will say when it is through
+            if batch:
+                await self._write(batch)
+            elif self._waiting:  # only for devices that another lane is writing: that one will say when it is through
                 self._arrived.clear()
                 await self._arrived.wait()
-                continue
-            devices = {waiting.reading.device_id for waiting in batch}
-            self._writing |= devices
-            await self._settle(batch)
-            self._writing -= devices
-            self._arrived.set()
+
+    async def _write(self, batch: list[_Waiting]) -> None:
+        devices = {waiting.reading.device_id for waiting in batch}
+        self._writing |= devices
+        await self._settle(batch)
+        self._writing -= devices
+        self._arrived.set()
 
     async def _something_waits(self) -> bool:
         while not self._waiting:
