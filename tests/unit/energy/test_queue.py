@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from uuid import uuid4
 
 import pytest
 
@@ -156,3 +157,27 @@ async def test_what_has_waited_for_a_lane_does_not_wait_for_company_as_well() ->
     waiting = queue.submit(a_reading())
     clock.now += 60.0
     assert isinstance(await waiting, Committed)
+
+
+async def test_readings_of_one_device_are_never_in_two_lanes_at_once() -> None:
+    store = ToldStore()
+    queue = a_queue(store, lanes=3)
+    store.gate = asyncio.Event()
+    device = uuid4()
+    first = queue.submit(a_reading("1.000", device=device))
+    await store.begun.wait()
+    second = queue.submit(a_reading("2.000", device=device))
+    other = queue.submit(a_reading())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert [[reading.value for reading in batch if reading.device_id == device] for batch in store.batches] == [
+        ["1.000"],
+        [],
+    ], "the other device went ahead in another lane"
+    store.gate.set()
+    await asyncio.gather(first, second, other)
+    assert [reading.value for batch in store.batches for reading in batch if reading.device_id == device] == [
+        "1.000",
+        "2.000",
+    ]
+    await queue.drain()
