@@ -24,6 +24,7 @@ COMMANDS = {
     "fleet-import": "LOAD_METERS=1000000 make fleet fleet-import",
     "story": "make load-story",
     "cluster-peak": "make load-cluster",
+    "keda": "make compare-keda",
 }
 HEAD = """# Measured
 
@@ -49,6 +50,8 @@ def _section(file: Path) -> str:
         if "points" in figures
         else _comparison
         if "rows" in figures
+        else _race
+        if "rounds" in figures
         else _report
         if "verdict" in figures
         else _flat
@@ -92,6 +95,27 @@ def _comparison(figures: dict[str, Any]) -> str:
     return (
         _table(head, [_cell(row, row["answers"]) for row in figures["rows"]]) + "\n" + " ".join(figures["notes"]) + "\n"
     )
+
+
+def _race(figures: dict[str, Any]) -> str:
+    """The rounds in real time; what the two do in the calendar is in comparison.md."""
+    rows: list[list[object]] = [
+        [
+            each["name"],
+            one["name"],
+            one["ready_at_start"],
+            one["all_ready_s"],
+            one["replica_seconds"],
+            one["above_baseline"],
+        ]
+        for each in figures["rounds"]
+        for one in each["contestants"]
+    ]
+    head = ["Round", "Scaled by", "Ready at start", "All Ready after s", "Replica-seconds", "Above the baseline"]
+    about, loads = figures["about"], ", ".join(str(each["load_average"]) for each in figures["rounds"])
+    machine = f"{about['cores']} cores; load average at the end of each round {loads}."
+    versions = f"KEDA {about['keda']}, Kubernetes {about['kubernetes']}"
+    return f"{_table(head, rows)}\n{versions}; {machine} More in [comparison.md](../comparison.md).\n"
 
 
 def _cell(row: dict[str, Any], answers: dict[str, int]) -> list[object]:

@@ -24,6 +24,7 @@ from energy.settings import Settings
 from energy.wire.problems import KINDS
 from prescaler.window.verdict import VERDICTS
 from tools import figures
+from tools.keda import page as comparison
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -259,6 +260,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "billingwindow.md": window_page,
     "adr/README.md": decisions_page,
     "measured/README.md": lambda: figures.page(DOCS / "measured"),
+    "comparison.md": lambda: comparison.page("en"),
+    "comparison.ru.md": lambda: comparison.page("ru"),
 }
 
 

@@ -10,6 +10,7 @@ import pytest
 from cluster.fixtures import demand
 from cluster.operator.conftest import install_crd, rig_on
 from tools.cluster import Cluster, Manifest
+from tools.keda.contestants import in_namespace, scaled_object
 from tools.keda.install import Keda
 from unit.prescaler.rig import END, INSIDE, LEAD, SCALED_OBJECT, Rig
 
@@ -34,7 +35,7 @@ async def rig(keda: Cluster, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[R
     """A Deployment with a ScaledObject, from which KEDA has made an HPA."""
     async for made in rig_on(keda, monkeypatch):
         keda.kubectl("create", "deployment", "energy", "--image=energy:1", "--replicas=2", "-n", made.namespace)
-        await made.scaled_object()
+        keda.kubectl.apply(in_namespace(scaled_object("energy"), made.namespace))
         keda.kubectl.wait_for("hpa", OF_KEDA, bool, "is made by KEDA", namespace=made.namespace)
         yield made
 

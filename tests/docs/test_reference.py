@@ -38,7 +38,16 @@ def test_every_setting_of_the_operator_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "README.ru.md", "docs/problem.md", "docs/problem.ru.md", "docs/capacity.md"]
+    "page",
+    [
+        "README.md",
+        "README.ru.md",
+        "docs/problem.md",
+        "docs/problem.ru.md",
+        "docs/capacity.md",
+        "docs/comparison.md",
+        "docs/comparison.ru.md",
+    ],
 )
 def test_a_page_of_figures_leads_to_the_files_they_are_from(page: str) -> None:
     assert [link for link in pages()[page].links if "measured/" in link], "quote docs/measured, and link to it"

@@ -27,7 +27,11 @@ class Contestant:
 
     def manifests(self, namespace: str, opens: datetime, closes: datetime) -> list[Manifest]:
         found = [_deployment(self.name), *self.scaler(self.name, opens, closes)]
-        return [{**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}} for manifest in found]
+        return [in_namespace(manifest, namespace) for manifest in found]
+
+
+def in_namespace(manifest: Manifest, namespace: str) -> Manifest:
+    return {**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}}
 
 
 def _on_an_hpa(name: str, opens: datetime, closes: datetime) -> list[Manifest]:

@@ -1,4 +1,4 @@
-"""The page that compares the operator with KEDA, and its Russian twin, made of the figures that were kept.
+"""docs/comparison.md and its Russian twin, made of the figures in docs/measured/keda.json.
 
 Each language's words are in its own template; numbers and dates come from the figures, so that no page says what was
 not seen. A test compares the pages with what this module would write.

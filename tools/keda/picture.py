@@ -29,6 +29,7 @@ LINES = (  # drawn a little apart, since they often lie on one another
 SHOWN = ("25-30-february", "31-5-february", "starts-in-lost-hour", "ends-in-lost-hour", "starts-in-repeated-hour")
 WORDS = {
     "en": {
+        "day": "%-d %b",
         "undisturbed": "undisturbed",
         "restarted": "scalers killed and started again",
         "away": "scalers away over the start",
@@ -48,6 +49,7 @@ WORDS = {
         "starts-in-repeated-hour": "02:30 to 06:00, Berlin, clocks back on 31 October",
     },
     "ru": {
+        "day": "%d.%m",
         "undisturbed": "без помех",
         "restarted": "убиты и запущены снова",
         "away": "начало окна прошло без них",
@@ -125,7 +127,7 @@ def _calendar(figures: dict[str, Any], words: dict[str, str], path: Path) -> Non
         axes.set_ylim(-0.6, 1.6)
         axes.set_xlim(*(_local(case[edge], zone) for edge in ("since", "until")))
         locator = dates.AutoDateLocator(tz=zone, minticks=6)  # type: ignore[no-untyped-call]  # no types there
-        hours = "%d.%m %H:%M" if "hour" in name else "%d.%m"
+        hours = f"{words['day']} %H:%M" if "hour" in name else words["day"]
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(dates.DateFormatter(hours, tz=zone))  # type: ignore[no-untyped-call]  # no types there
     figure.savefig(path, dpi=DPI)

@@ -143,7 +143,7 @@ class Rig:
         spec: dict[str, Any] = {
             "maxReplicaCount": high,
             "scaleTargetRef": {"name": name},
-            "triggers": [{"type": "cpu", "metadata": {"value": "50"}}],
+            "triggers": [{"type": "cpu", "metricType": "Utilization", "metadata": {"value": "50"}}],
         }
         spec |= {"minReplicaCount": low} if low is not None else {}
         body = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": {"name": name, **metadata}}
