@@ -40,8 +40,8 @@ class Plans(StrEnum):
     EACH = "each"
 
 
-PLANNED_ONCE_ROWS_MAX = 100
-"""Larger batches are planned with their values: it costs them little and finds the better joins."""
+PLANNED_ONCE_ROWS_MAX = 1_000
+"""Larger batches are planned with their values: it costs them little. At this size both cost the same (docs/adr/0003)."""
 
 
 def plans_for(rows: int) -> Plans:
