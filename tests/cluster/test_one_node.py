@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,8 @@ from tools.cluster import Cluster, Manifest, RefusedError
 from tools.local.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+
+BIN = Path(sys.executable).parent  # the environment's programs, also where nobody put them on the PATH
 
 CALLS_THE_API = """
 import json, pathlib, ssl, urllib.request
@@ -132,7 +135,7 @@ def test_a_privileged_pod_is_refused(one_node: Cluster, one_node_namespace: str)
 def test_the_service_scales_out_under_load_and_shares_the_requests(
     one_node: Cluster, one_node_namespace: str, pod_database: Database, tmp_path: Path
 ) -> None:
-    subprocess.run(["energy", "migrate"], check=True, env=os.environ | {"ENERGY_DATABASE_URL": pod_database.url})
+    subprocess.run([BIN / "energy", "migrate"], check=True, env=os.environ | {"ENERGY_DATABASE_URL": pod_database.url})
     one_node.kubectl.apply(*objects.service_app(one_node_namespace, pod_database.url))
     one_node.kubectl.rollout("deployment/energy", namespace=one_node_namespace)
     assert len(one_node.kubectl.items("pods", namespace=one_node_namespace)) == 1
@@ -141,7 +144,7 @@ def test_the_service_scales_out_under_load_and_shares_the_requests(
     load.write_text(LOAD)
     with (tmp_path / "k6.log").open("w") as log:
         target = os.environ | {"TARGET": f"http://{address}"}
-        k6 = subprocess.Popen(["k6", "run", "--quiet", load], env=target, stdout=log, stderr=log)
+        k6 = subprocess.Popen([BIN / "k6", "run", "--quiet", load], env=target, stdout=log, stderr=log)
         with k6:
             try:
                 stored = until(
