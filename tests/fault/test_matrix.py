@@ -143,7 +143,10 @@ def send(case: Case, name: str, body: dict[str, Any], token: str) -> Answer:
     assert case.service is not None
     with client_of(case.service, headers={"Authorization": f"Bearer {token}"}) as client:
         started = time.monotonic()
-        response = REQUESTS[name](client, body)
+        try:
+            response = REQUESTS[name](client, body)
+        except httpx.RemoteProtocolError:  # a stream has no other way to say that it is not whole
+            return Answer(CUT_SHORT, "", time.monotonic() - started)
         took_s = time.monotonic() - started
     code = response.json().get("code", "") if "problem" in response.headers.get("content-type", "") else ""
     if name in WRITES and response.status_code in (200, 201):
@@ -330,6 +333,7 @@ FILL = """
 INSERT INTO readings (device_id, reading_id, register, value, read_at, received_at, period, source, status, flags)
 SELECT gen_random_uuid(), gen_random_uuid(), 'T0', 1, now(), now(), '2020-01-01', 'meter', 'accepted', ''
 """
+CUT_SHORT = 0  # no status: an export that had begun ended without its last chunk, and the client sees that
 STORED, REFUSED, EITHER = frozenset({200, 201}), frozenset({503}), frozenset({200, 201, 503})
 MATRIX = {
     "killed": Row(killed, REFUSED, REFUSED, "could not be committed"),
@@ -477,6 +481,8 @@ def test_a_request_meets_the_fault_and_has_its_answer_in_time(case: tuple[str, C
     fault, played = case
     row, answer = MATRIX[fault], played.answers[name]
     allowed = STORED if name == "readyz" else row.writes if name in WRITES else row.reads
+    if name == "export" and row.reads >= REFUSED:
+        allowed |= {CUT_SHORT}
     assert answer.status in allowed, answer
     assert answer.code in ("", "database_unavailable", "outcome_unknown"), answer
     assert answer.took_s < REQUEST_TIMEOUT_S + PATIENCE_S, answer

@@ -98,10 +98,11 @@ class PostgresReader:
                 while True:
                     async with asyncio.timeout(self._timeout_s):
                         rows = await session.fetch(statements.EXPORT, period, device_id, reading_id, EXPORT_PAGE_ROWS)
-                    if not rows:
-                        break
                     page = [stored_of(row) for row in rows]
-                    await pages.put(page)
+                    if page:
+                        await pages.put(page)
+                    if len(page) < EXPORT_PAGE_ROWS:
+                        break
                     device_id, reading_id = page[-1].device_id, page[-1].reading_id
         except StoreError as error:
             await pages.put(error)
