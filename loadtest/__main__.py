@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from loadtest import compare, fleet, fleet_import, hostile, incluster, measured, report, runner, service
+from loadtest.commands import CommandError
 from loadtest.evidence import Evidence
 from loadtest.runner import Target, console
 from loadtest.sampler import Cluster
@@ -19,6 +20,7 @@ WITH_FOLDER = {
     "report": "make the report of a run's folder again",
     "fleet": "generate meters and readings",
     "fleet-import": "import a generated fleet and note the speed",
+    "image": "write the image of LOAD_IMAGE into an archive file",
 }
 ALONE = {
     "seed-tests": "the task's four tests, one and five replicas",
@@ -63,6 +65,8 @@ def _words(command: str, folder: Path) -> Iterator[str]:
             fleet.generate(fleet.plan_from_settings(), folder)
         case "fleet-import":
             yield f"figures: {fleet_import.run(folder)}"
+        case "image":
+            yield f"image: {incluster.image(folder)}"
         case "measured":
             yield from map(str, measured.keep(Path(setting("LOAD_OUT_DIR"))))
         case "seed-tests":
@@ -135,5 +139,14 @@ def show(folder: Path) -> int:
     return EXIT[outcome]
 
 
+def run_and_say() -> int:
+    """As `main`; a program that fails the lab ends in one sentence."""
+    try:
+        return main()
+    except CommandError as error:
+        console.print(f"load lab: {error}", markup=False)
+        return EXIT["unknown"]
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_and_say())

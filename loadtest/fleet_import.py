@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import asyncpg
 
+from loadtest import commands
 from loadtest.settings import setting
 from tools.local.postgres import Postgres
 from tools.local.service import ENERGY
@@ -28,11 +28,11 @@ def run(fleet: Path) -> Path:
     with ExitStack() as stack:
         url = named or stack.enter_context(Postgres()).dsn
         environment = {**os.environ, "ENERGY_DATABASE_URL": url}
-        subprocess.run([ENERGY, "migrate"], env=environment, check=True)
+        commands.run(ENERGY, "migrate", env=environment)
         figures: dict[str, object] = {"cores": os.cpu_count()}
         for what in ("meters", "readings"):
             started = time.monotonic()
-            subprocess.run([ENERGY, "import", what, fleet / f"{what}.csv"], env=environment, check=True)
+            commands.show(ENERGY, "import", what, fleet / f"{what}.csv", env=environment)
             figures[f"{what}_s"] = round(time.monotonic() - started, 1)
         figures |= asyncio.run(_sizes(url))
     target = fleet / "import.json"

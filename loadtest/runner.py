@@ -70,8 +70,10 @@ def run(
         folder / "samples.jsonl", target.base_urls, k6_api, float(setting("LOAD_SAMPLE_S")), target.cluster
     )
     sampler.start()
-    code = (drive or drive_here)(scenario, target, folder, settings or {}, run_id, k6_api)
-    sampler.stop()
+    try:
+        code = (drive or drive_here)(scenario, target, folder, settings or {}, run_id, k6_api)
+    finally:
+        sampler.stop()
     about |= {"ended_ms": round(time.time() * 1000), "k6_exit": code}
     _write(folder / "run.json", about)
     _write(folder / "verdict.json", count(folder, run_id, target.database_url))

@@ -6,12 +6,12 @@ The database belongs to the lab and not to the processes, so it can still be ask
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadtest import commands
 from tools.local.postgres import Postgres
 from tools.local.service import ENERGY, ServiceProcess
 
@@ -40,7 +40,7 @@ def instance(
             "ENERGY_WRITE_STRATEGY": strategy,
         }
         common |= dict(pair.split("=", 1) for pair in more)
-        subprocess.run([ENERGY, "migrate"], env=common, check=True, capture_output=True)
+        commands.run(ENERGY, "migrate", env=common)
         started = [stack.enter_context(ServiceProcess(common, logs / f"service-{n}.log")) for n in range(replicas)]
         yield Instance(
             tuple(service.base for service in started), database_url, tuple(service.process.pid for service in started)

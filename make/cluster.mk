@@ -10,10 +10,12 @@ HARNESS = $(BIN)/python -m tools.cluster
 ifeq ($(CLUSTER),kind)
 CLUSTER_UP := kind-up
 IMAGES_IN := kind-images
+LOAD_INTO := kind load image-archive --name $(KIND_NAME)
 ON_CLUSTER = export KUBECONFIG="$$(mktemp)"; kind get kubeconfig --name $(KIND_NAME) >"$$KUBECONFIG";
 else
 CLUSTER_UP := cluster-up
 IMAGES_IN := cluster-images
+LOAD_INTO = $(HARNESS) load
 ON_CLUSTER = eval "$$($(HARNESS) status)"; export PATH="$$(dirname "$$($(HARNESS) tool kubectl)"):$$PATH";
 endif
 
@@ -32,6 +34,21 @@ cluster-down: $(VENV)/ready ## End it and leave no trace
 .PHONY: cluster-status
 cluster-status: $(VENV)/ready ## Its nodes and its KUBECONFIG
 	@$(HARNESS) status
+
+# Faults for people, as the tests have them. NODE=1 to NODES.
+NODE ?= 2
+.PHONY: cluster-cut cluster-kill cluster-heal cluster-drain
+cluster-cut: $(VENV)/ready ## Pull the network cable of NODE=2
+	@$(HARNESS) cut $(NODE)
+
+cluster-kill: $(VENV)/ready ## Switch NODE=2 off: all its processes and pods end at once
+	@$(HARNESS) kill $(NODE)
+
+cluster-drain: $(VENV)/ready ## Send the pods of NODE=2 elsewhere, within their budgets
+	@$(HARNESS) drain $(NODE)
+
+cluster-heal: $(VENV)/ready ## End what cluster-cut, cluster-kill and cluster-drain did to NODE=2
+	@$(HARNESS) heal $(NODE)
 
 .PHONY: images
 images: $(VENV)/ready ## Build both images into build/images (Docker, or buildah where there is none)

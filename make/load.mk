@@ -48,8 +48,12 @@ load-report: $(VENV)/ready ## Make the report of RUN=build/load/... again, also 
 
 SCRIPT ?= peak.js
 .PHONY: load-cluster load-story
+load-cluster: export LOAD_NAMESPACE ?= energy
+load-cluster: export LOAD_IMAGE ?= energy-k6:dev
 load-cluster: $(VENV)/ready ## k6 as a Job in the cluster, with a report: SCRIPT=peak.js, LOAD_NAMESPACE, LOAD_DATABASE_URL
-	@$(ON_CLUSTER) LOAD_NAMESPACE="$${LOAD_NAMESPACE:-energy}" $(LAB) run-in-cluster $(basename $(SCRIPT))
+	@$(LAB) image build/images/energy-k6.tar
+	@$(LOAD_INTO) build/images/energy-k6.tar
+	@$(ON_CLUSTER) HELM="$(HELM)" $(LAB) run-in-cluster $(basename $(SCRIPT))
 
 load-story: $(VENV)/ready ## The whole month on the test cluster: fleet, operator, rush, killed pods, one report
 	@$(BIN)/pytest -q -s -m "cluster and slow" tests/cluster/load

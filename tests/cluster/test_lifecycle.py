@@ -54,3 +54,30 @@ def test_a_cluster_starts_after_the_last_run_was_killed() -> None:
         assert "node-1" in cluster.kubectl("get", "nodes")
         folder, record = cluster.folder, list(read_record(cluster.folder))
     assert traces(folder, record) == []
+
+
+@pytest.mark.usefixtures("no_nodes")
+def test_a_person_kills_a_node_and_brings_it_back() -> None:
+    cluster = Cluster(nodes=1)
+    cluster.start()
+    node, folder, record = cluster.nodes[0], cluster.folder, list(read_record(cluster.folder))
+    cluster.keep()
+    try:
+        for_people("kill", "1")
+        node.wait_not_ready()
+        for_people("heal", "1")
+        node.wait_ready()
+        for_people("drain", "1")
+        assert cluster.kubectl.get("node", "node-1")["spec"]["unschedulable"]
+        for_people("heal", "1")
+        assert "unschedulable" not in cluster.kubectl.get("node", "node-1")["spec"]
+        record = list(read_record(folder))
+    finally:
+        for_people("down")
+        cluster.stop()  # nothing is left to end; its children are waited for
+    assert traces(folder, record) == []
+
+
+def for_people(*words: str) -> None:
+    """As `make cluster-kill NODE=1` and its like do."""
+    subprocess.run([sys.executable, "-m", "tools.cluster", *words], cwd=ROOT, check=True, timeout=120)

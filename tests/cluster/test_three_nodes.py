@@ -1,5 +1,8 @@
 """What only several nodes can show: pods spread, and the cluster outlives the loss of one."""
 
+import subprocess
+
+import httpx
 import pytest
 
 from cluster import objects
@@ -64,6 +67,34 @@ def test_a_node_that_is_cut_off_is_noticed_and_comes_back(three_nodes: Cluster, 
     finally:
         node.heal()
     node.wait_ready()
+
+
+def test_this_machine_reaches_services_when_the_first_node_is_cut(
+    three_nodes: Cluster, three_nodes_namespace: str
+) -> None:
+    serve_web(three_nodes, three_nodes_namespace)
+    address = three_nodes.kubectl.get("service", "web", namespace=three_nodes_namespace)["spec"]["clusterIP"]
+    node = three_nodes.nodes[0]
+    node.cut()
+    try:
+        until(lambda: answered(address), "a pod of another node answers through another node", timeout_s=30)
+    finally:
+        node.heal()
+    node.wait_ready()
+
+
+def answered(address: str) -> bool:
+    """One attempt: the Service still names the pod on the cut node, which answers nobody."""
+    try:
+        return httpx.get(f"http://{address}", timeout=1, trust_env=False).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+def test_a_node_soon_forgets_calls_that_a_dead_pod_never_answered(three_nodes: Cluster) -> None:
+    for node in three_nodes.nodes:
+        reads = node.run_inside("sysctl", "-n", "net.netfilter.nf_conntrack_tcp_timeout_syn_sent")
+        assert int(subprocess.run(reads, capture_output=True, text=True, check=True).stdout) <= 3
 
 
 def test_a_drain_respects_the_budget(three_nodes: Cluster, three_nodes_namespace: str) -> None:

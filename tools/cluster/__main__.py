@@ -11,7 +11,11 @@ from .binaries import all_programs, program, report
 from .cluster import NODES_RUN, Cluster
 from .images import import_into_all
 from .kubectl import Kubectl
-from .run import BusyError, kept_run
+from .machine import Machine
+from .node import drain
+from .run import BusyError, kept_run, resumed
+
+DRAIN_TIMEOUT_S = 120.0
 
 
 def up(nodes: int) -> None:
@@ -35,6 +39,29 @@ def status() -> None:
 def down() -> None:
     remains.remove(_kept())
     report("the cluster is gone")
+
+
+FAULTS = ("cut", "kill", "heal", "drain")
+
+
+def fault(kind: str, number: int) -> None:
+    """One node of the running cluster: its cable, its power, both back, or its pods sent elsewhere (until `heal`)."""
+    with resumed(NODES_RUN) as run:
+        machine = Machine(run, number)
+        if not machine.folder.is_dir():
+            raise BusyError(f"there is no {machine.name} in this cluster")
+        kubectl = Kubectl(run.folder / "pki" / "admin.kubeconfig")
+        match kind:
+            case "cut":
+                machine.cut()
+            case "kill":
+                machine.kill()
+            case "heal":
+                machine.heal()
+                kubectl("uncordon", machine.name)
+            case _:
+                drain(kubectl, machine.name, timeout_s=DRAIN_TIMEOUT_S)
+    report(f"{machine.name}: {kind}")
 
 
 def load(archives: list[Path]) -> None:
@@ -67,6 +94,8 @@ def main() -> None:
     commands.add_parser("up").add_argument("--nodes", type=int, default=1)
     commands.add_parser("load").add_argument("archives", type=Path, nargs="+")
     commands.add_parser("tool").add_argument("name")
+    for name in FAULTS:
+        commands.add_parser(name).add_argument("node", type=int)
     for name in ("down", "status", "tools", "images"):
         commands.add_parser(name)
     chosen = parser.parse_args()
@@ -79,6 +108,8 @@ def main() -> None:
             tool(chosen.name)
         case "images":
             builder.build_all()
+        case "cut" | "kill" | "heal" | "drain":
+            fault(chosen.command, chosen.node)
         case "tools":
             tools()
         case "down":

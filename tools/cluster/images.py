@@ -37,22 +37,26 @@ def program_archive(name: str) -> Path:
     archive = cache_dir() / f"{binary.parent.name}.tar"
     if not archive.exists():
         unfinished = archive.with_suffix(".unfinished")
-        _write_archive(unfinished, f"{name}:1", binary)
+        write_archive(unfinished, f"{name}:1", binary)
         unfinished.rename(archive)
     return archive
 
 
-def _write_archive(archive: Path, tag: str, binary: Path) -> None:
+def write_archive(archive: Path, tag: str, binary: Path) -> None:
     """An image of a single program in the format of `docker save`."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as files:
-        files.add(binary, arcname=binary.name)
+        files.add(binary, arcname=f"usr/bin/{binary.name}")
     content = layer.getvalue()
     config = json.dumps(
         {
             "architecture": "amd64",
             "os": "linux",
-            "config": {"Entrypoint": [f"/{binary.name}"], "User": "65532:65532"},
+            "config": {
+                "Entrypoint": [f"/usr/bin/{binary.name}"],
+                "Env": ["PATH=/usr/bin"],
+                "User": "65532:65532",
+            },
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(content).hexdigest()}"]},
         }
     ).encode()

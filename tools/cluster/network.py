@@ -2,7 +2,7 @@
 
 The host has 10.0.2.1 on the bridge and runs the control plane there; node i is 10.0.2.(10+i) and owns the pods of
 10.244.i.0/24. Pods are routed, not bridged, so that a Service's answer always passes the node's translation. The host
-reaches pods directly and Services through the first node.
+reaches pods directly and Services through one of the nodes that have their cable.
 
 The plug-ins used here don't enforce NetworkPolicy: no test on this cluster can prove one.
 """
@@ -15,6 +15,13 @@ from .run import Run
 
 HOST = "10.0.2.1"
 _BRIDGE = "energy-br0"
+_LINK = "energy-v"
+_UP = 0x1
+_NODE_SETTINGS = (
+    "net.ipv4.ip_forward=1",
+    # A dead pod must not spoil the ports of those who called it for the usual two minutes.
+    "net.netfilter.nf_conntrack_tcp_timeout_syn_sent=3",
+)
 _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 
 
@@ -32,7 +39,7 @@ class Wire:
     def __init__(self, number: int) -> None:
         self.number = number
         self.namespace = f"energy-n{number}"
-        self._link = f"energy-v{number}"
+        self._link = f"{_LINK}{number}"
 
     @property
     def inside(self) -> list[str]:
@@ -52,14 +59,16 @@ class Wire:
         for other in range(1, nodes + 1):
             if other != self.number:
                 _ip("-netns", self.namespace, "route", "add", pod_subnet(other), "via", node_address(other))
-        subprocess.run([*self.inside, "sysctl", "-qw", "net.ipv4.ip_forward=1"], check=True)
+        subprocess.run([*self.inside, "sysctl", "-qw", *_NODE_SETTINGS], check=True)
         _ip("route", "add", pod_subnet(self.number), "via", node_address(self.number))
 
     def cut(self) -> None:
         _ip("link", "set", self._link, "down")
+        _lead_to_services()
 
     def plug_in(self) -> None:
         _ip("link", "set", self._link, "up")
+        _lead_to_services()
 
 
 def lay_wires(run: Run, nodes: int) -> list[Wire]:
@@ -73,11 +82,24 @@ def lay_wires(run: Run, nodes: int) -> list[Wire]:
     wires = [Wire(number) for number in range(1, nodes + 1)]
     for wire in wires:
         wire.lay(run, nodes)
-    _ip("route", "add", SERVICES, "via", node_address(1))
+    _lead_to_services()
     return wires
 
 
-def _ip(*words: str) -> None:
+def _lead_to_services() -> None:
+    """The host's way to Services: through a node with its cable in, and the same one as before where possible."""
+    connected = sorted(number for number, link in _links().items() if int((link / "flags").read_text(), 16) & _UP)
+    via = [f"via {node_address(number)} " for number in connected]
+    if via and not any(way in _ip("route", "show", SERVICES) for way in via):
+        _ip("route", "replace", SERVICES, "via", node_address(connected[0]))
+
+
+def _links() -> dict[int, Path]:
+    return {int(link.name.removeprefix(_LINK)): link for link in Path("/sys/class/net").glob(f"{_LINK}*")}
+
+
+def _ip(*words: str) -> str:
     answer = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
     if answer.returncode != 0:
         raise RuntimeError(f"ip {' '.join(words)}: {answer.stderr.strip()}")
+    return answer.stdout

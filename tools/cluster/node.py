@@ -1,18 +1,16 @@
-"""A node: a containerd, a kubelet and a kube-proxy of its own in a network namespace, and the faults it can have."""
+"""A node: a containerd, a kubelet and a kube-proxy of its own in a network namespace. Its faults are the machine's."""
 
 import json
-from pathlib import Path
 
-from tools.local.waiting import until
-
-from . import cgroups, remains
+from . import cgroups
 from .binaries import program
 from .control_plane import PODS, ControlPlane
 from .images import import_into, pause_archive
 from .kubectl import Kubectl, Manifest
+from .machine import Machine
 from .network import Wire, node_address, pod_subnet
 from .packages import CNI_PLUGINS
-from .run import Process, Run
+from .run import Run
 
 DNS_SERVICE = "10.96.0.10"
 READY_TIMEOUT_S = 90.0
@@ -23,25 +21,23 @@ class Node:
     """One machine of the cluster, which tests may cut off, kill and drain."""
 
     def __init__(self, run: Run, wire: Wire, control_plane: ControlPlane) -> None:
-        self.name = f"node-{wire.number}"
+        self._machine = Machine(run, wire.number)
+        self.name = self._machine.name
         self.address = node_address(wire.number)
         self._number = wire.number
         self._run = run
-        self._wire = wire
         self._control_plane = control_plane
         self._kubectl = Kubectl(control_plane.kubeconfig)
-        self._folder = run.folder / self.name
-        self._cgroup = f"energy-{self.name}"
-        self._processes: list[Process] = []
+        self._folder = self._machine.folder
 
     def start(self) -> None:
-        """Switches the node on; it registers itself. Also brings back one that was killed."""
+        """Switches the node on; it registers itself."""
         self._folder.mkdir(exist_ok=True)
-        self._run.record("cgroup", self._cgroup)
-        cgroups.make(self._cgroup)
+        self._run.record("cgroup", self._machine.cgroup)
+        cgroups.make(self._machine.cgroup)
         self._start_containerd()
-        self._start("kubelet", program("kubelet"), *self._kubelet_flags())
-        self._start("kube-proxy", program("kube-proxy"), *self._kube_proxy_flags())
+        self._machine.start("kubelet", [program("kubelet"), *self._kubelet_flags()])
+        self._machine.start("kube-proxy", [program("kube-proxy"), *self._kube_proxy_flags()])
 
     def wait_ready(self, *, timeout_s: float = READY_TIMEOUT_S) -> None:
         self._kubectl.wait_for("node", self.name, is_ready, "is Ready", timeout_s=timeout_s)
@@ -51,53 +47,34 @@ class Node:
 
     def cut(self) -> None:
         """The network cable is pulled: the node runs on and nobody hears of it."""
-        self._wire.cut()
+        self._machine.cut()
 
     def heal(self) -> None:
         """The cable is back; or the node is, after `kill`."""
-        self._wire.plug_in()
-        if not any(process.alive() for process in self._processes):
-            self.start()
+        self._machine.heal()
 
     def kill(self) -> None:
         """The power is gone: every process of the node and of its pods ends at once, and nothing answers any more."""
-        self._wire.cut()
-        for process in self._processes:
-            process.kill()
-        self._processes.clear()
-        remains.end_containers(self._folder, self._cgroup)
+        self._machine.kill()
 
     def drain(self, *, timeout_s: float = 60.0) -> None:
         """Evicts the pods, as before maintenance; budgets are respected, and it is refused if they can't be."""
-        self._kubectl(
-            "drain", self.name, "--ignore-daemonsets", "--delete-emptydir-data", f"--timeout={timeout_s:.0f}s",
-            timeout_s=timeout_s + 10,
-        )  # fmt: skip
+        drain(self._kubectl, self.name, timeout_s=timeout_s)
 
     def uncordon(self) -> None:
         self._kubectl("uncordon", self.name)
 
     def run_inside(self, *words: str) -> list[str]:
         """The command line that runs a program in the node's network."""
-        return [*self._wire.inside, *words]
-
-    def _start(self, kind: str, *command: str | Path) -> Process:
-        process = self._run.start(f"{self.name}-{kind}", [*self._wire.inside, *command])
-        self._processes.append(process)
-        return process
+        return [*self._machine.wire.inside, *words]
 
     def _start_containerd(self) -> None:
         settings = self._folder / "containerd.toml"
         settings.write_text(self._containerd_settings())
         (self._folder / "cni").mkdir(exist_ok=True)
         (self._folder / "cni" / "10-pods.conflist").write_text(json.dumps(self._pod_network()))
-        socket = self._folder / "containerd.sock"
-        socket.unlink(missing_ok=True)  # left by a killed containerd: it would look as if the new one listened
-        containerd = self._start("containerd", "containerd", f"--config={settings}")
-        until(lambda: socket.exists() or not containerd.alive(), "containerd listens")
-        if not containerd.alive():
-            raise RuntimeError(f"containerd of {self.name} ended:\n{containerd.last_words()}")
-        import_into(socket, pause_archive())
+        self._machine.start("containerd", ["containerd", f"--config={settings}"])
+        import_into(self._machine.socket, pause_archive())
 
     def _containerd_settings(self) -> str:
         cri = 'plugins."io.containerd.grpc.v1.cri"'
@@ -168,7 +145,7 @@ SystemdCgroup = false
             },
             "authorization": {"mode": "Webhook"},
             "cgroupDriver": "cgroupfs",
-            "cgroupRoot": f"/{self._cgroup}",
+            "cgroupRoot": f"/{self._machine.cgroup}",
             "failCgroupV1": False,
             "failSwapOn": False,
             "containerRuntimeEndpoint": f"unix://{self._folder}/containerd.sock",
@@ -198,6 +175,13 @@ SystemdCgroup = false
             "--conntrack-tcp-timeout-established=0",
             "--conntrack-tcp-timeout-close-wait=0",
         ]
+
+
+def drain(kubectl: Kubectl, node: str, *, timeout_s: float) -> None:
+    kubectl(
+        "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", f"--timeout={timeout_s:.0f}s",
+        timeout_s=timeout_s + 10,
+    )  # fmt: skip
 
 
 def is_ready(node: Manifest) -> bool:

@@ -44,6 +44,16 @@ def remove(folder: Path) -> None:
     _quietly("rm", "-rf", "--one-file-system", str(folder))  # never into a mount that didn't go away
 
 
+def end_programs(entries: Iterable[dict[str, Any]]) -> None:
+    """Ends recorded processes, as a power cut does."""
+    _end(_recorded_processes(entries))
+
+
+def running(entries: Iterable[dict[str, Any]]) -> bool:
+    """Whether any of the recorded processes is still there."""
+    return bool(_recorded_processes(entries))
+
+
 def end_containers(folder: Path, cgroup: str) -> None:
     """Ends the containers of one node: first what watches over them, then they themselves."""
     _end(_shims_of(folder))

@@ -92,7 +92,7 @@ class Run:
     def logs(self) -> Path:
         return self.folder / "logs"
 
-    def record(self, kind: str, value: str, **facts: str | int) -> None:
+    def record(self, kind: str, value: str, **facts: str | int | list[str]) -> None:
         """Notes a thing before it is made, so that dying in between leaves nothing unknown."""
         with (self.folder / "record.jsonl").open("a") as record:
             record.write(json.dumps({"kind": kind, "value": value, **facts}) + "\n")
@@ -100,9 +100,10 @@ class Run:
     def start(self, name: str, command: Sequence[str | Path], *, env: dict[str, str] | None = None) -> Process:
         self.logs.mkdir(exist_ok=True)
         log = self.logs / f"{name}.log"
+        argv = [str(word) for word in command]
         with log.open("ab") as output:
             popen = subprocess.Popen(
-                [str(word) for word in command],
+                argv,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -110,7 +111,7 @@ class Run:
                 start_new_session=True,  # Ctrl-C is for the tests; they stop the cluster in order
             )
         self._started.append(popen)
-        self.record("process", name, pid=popen.pid, ticks=start_ticks(popen.pid))
+        self.record("process", name, pid=popen.pid, ticks=start_ticks(popen.pid), argv=argv)
         return Process(name, popen, log)
 
     def keep(self) -> None:
@@ -175,6 +176,23 @@ def kept_run(name: str) -> Path | None:
     """The folder of the run that `make cluster-up` left to a person."""
     folder = runs_dir() / name
     return folder if (folder / KEPT).exists() else None
+
+
+@contextmanager
+def resumed(name: str) -> Iterator[Run]:
+    """A person's run, to change something in it; afterwards it is theirs again."""
+    folder = kept_run(name)
+    if folder is None:
+        raise BusyError("no cluster is up; start one with `make cluster-up`")
+    lock = _lock_file(name).open("a+")
+    if not _locked(lock):
+        lock.close()
+        raise BusyError(f"another command works on {folder}; try again when it has ended")
+    run = Run(folder, lock)
+    try:
+        yield run
+    finally:
+        run.keep()
 
 
 def dead_runs() -> Iterator[Path]:

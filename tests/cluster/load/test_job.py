@@ -11,46 +11,31 @@ from cluster.chart.release import EXTERNAL, Release, new_database
 from cluster.database import Database
 from loadtest import incluster, report, runner
 from loadtest.evidence import Evidence
-from loadtest.runner import K6, Target
+from loadtest.runner import Target
 from loadtest.sampler import Cluster as Watched
 from tools.cluster import Cluster
 from tools.cluster.binaries import program
-from tools.cluster.builder import _buildah
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
-IMAGE = {"repository": "energy-k6", "tag": "dev", "pullPolicy": "Never"}
 VALUES = {
     "operator": {"enabled": False},  # its CRD would stay in the cluster as this release's
     "load": {
-        "image": IMAGE,
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
     },
 }
 SETTINGS = {"LOAD_RATE": "100", "LOAD_DURATION_S": "20", "LOAD_P99_MS": "5000", "LOAD_VUS_MAX": "200"}
 
 
-def k6_image(archive: Path) -> Path:
-    """The k6 of this environment, a static program, as an image; elsewhere the chart pulls the published one."""
-    name = f"{IMAGE['repository']}:{IMAGE['tag']}"
-    container = _buildah("from", "scratch").strip()
-    _buildah("add", "--quiet", container, K6, "/usr/bin/k6")
-    _buildah("config", "--env", "PATH=/usr/bin", container)
-    _buildah("commit", "--quiet", "--rm", container, name)
-    _buildah("push", name, f"docker-archive:{archive}:{name}")
-    return archive
-
-
 def test_a_job_in_the_cluster_ends_in_a_report_with_a_verdict(
     one_node: Cluster, one_node_namespace: str, pod_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one_node.load_image(k6_image(tmp_path / "k6.tar"))
+    monkeypatch.setenv("LOAD_IMAGE", "energy-k6:dev")
+    one_node.load_image(incluster.image(tmp_path / "k6.tar"))
     database_url = new_database(one_node, one_node_namespace, pod_database.url)
     Release(one_node, one_node_namespace, tmp_path, EXTERNAL, VALUES).install()
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "helm").symlink_to(program("helm-v4"))
-    paths = (tmp_path / "bin", Path(program("kubectl")).parent, os.environ["PATH"])
-    monkeypatch.setenv("PATH", os.pathsep.join(map(str, paths)))
+    monkeypatch.setenv(incluster.HELM, str(program("helm-v4")))
+    monkeypatch.setenv("PATH", f"{program('kubectl').parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("KUBECONFIG", str(one_node.kubeconfig))
     monkeypatch.setenv("LOAD_NAMESPACE", one_node_namespace)
     watched = Watched(one_node_namespace, "energy", "app.kubernetes.io/instance=energy,app.kubernetes.io/component=app")
