@@ -72,14 +72,6 @@ fuzz: $(VENV)/ready ## New cases for the tests that draw theirs, for FUZZ_S seco
 same-cases: $(VENV)/ready ## Two runs of the gate have the same tests and cases
 	@$(BIN)/python -m tools.same_cases
 
-.PHONY: bench
-bench: $(VENV)/ready ## Compare in one run: ceiling, strategies, whole path, batch, bare SQL (needs wrk); writes build/bench.json
-	@$(BIN)/python -m tools.bench
-
-.PHONY: bench-compare
-bench-compare: $(VENV)/ready ## This checkout against BASE=commit, in pairs on one machine (needs wrk); writes build/bench-compare.json
-	@BASE="$(BASE)" $(BIN)/python -m tools.bench.compare
-
 .PHONY: clean
 clean: ## Remove what was built; keeps build/data
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis $(VENV)

@@ -8,6 +8,7 @@
 | `tools.render` | `make render`; tests/chart compares what it writes |
 | `tools.reference`, `tools.figures` | `make reference`; tests/docs compares what they write |
 | `tools.fuzz` | `make fuzz` |
+| `tools.walk` | `make walk`; tests/unit/tools holds the walk of a reading to its length |
 | `tools.same_cases` | `make same-cases`, `.ci/run` |
 | `tools.keda` | `make compare-keda`; tests/docs compares the pages it writes, tests/cluster starts its KEDA |
 | `tools.standin` | tests/cluster/chart, as the image that stands in for CockroachDB |
