@@ -6,7 +6,7 @@
 | `tools.cluster` | `make cluster-up`, `make install`, `make images`, the tests that need a Kubernetes or its tools |
 | `tools.bench` | `make bench` |
 | `tools.render` | `make render`; tests/chart compares what it writes |
-| `tools.reference`, `tools.figures` | `make reference`; tests/docs compares what they write |
+| `tools.reference`, `tools.figures`, `tools.quotes` | `make reference`; tests/docs compares what they write |
 | `tools.fuzz` | `make fuzz` |
 | `tools.walk` | `make walk`; tests/unit/tools holds the walk of a reading to its length |
 | `tools.same_cases` | `make same-cases`, `.ci/run` |

@@ -26,11 +26,26 @@ COMMANDS = {
     "cluster-peak": "make load-cluster",
     "keda": "make compare-keda",
 }
+TITLES = {
+    "bench": "Ceilings, in one run",
+    "fleet-import": "A fleet imported",
+    "spike-sequential": "The same spike, one INSERT at a time",
+}
+UNITS = {
+    "cores": "Cores",
+    "meters_s": "Seconds for the meters",
+    "readings_s": "Seconds for the readings",
+    "meters": "Meters",
+    "readings": "Readings",
+    "meters_bytes": "Bytes of the meters, with indexes",
+    "readings_bytes": "Bytes of the readings, with indexes",
+}
 HEAD = """# Measured
 
 Every figure that these pages quote is here, out of the file that the command beside it made; `make measured` takes over the newest
 run of each kind, and `make reference` makes this page of them. The machine is noted in each: generator, service and database share it,
-so these are floors. Measure on your own before you buy any.
+so these are floors. Measure on your own before you buy any. *Acknowledged* in a verdict counts readings, under *Requests* and in the
+tables of several runs requests: a batch is one request with many readings.
 """
 
 
@@ -56,7 +71,7 @@ def _section(file: Path) -> str:
         if "verdict" in figures
         else _flat
     )
-    title = figures.get("title") or {"bench": "Ceilings, in one run", "fleet-import": "A fleet imported"}[file.stem]
+    title = TITLES.get(file.stem) or figures["title"]
     return f"\n## {title}\n\n`{_command(file.stem, figures)}`, in [{file.name}]({file.name})\n\n{show(figures)}"
 
 
@@ -87,7 +102,12 @@ def _report(figures: dict[str, Any]) -> str:
         *([name, value] for name, value in figures["figures"].items()),
     ]
     facts = ", ".join(f"{name.lower()} {value}" for name, value in figures["about"].get("facts", {}).items())
-    return _table(["What", "Figure"], rows) + f"\n{figures['about'].get('machine', '')}; {facts}.\n"
+    return (
+        _table(["What", "Figure"], rows)
+        + "\n"
+        + "; ".join(filter(None, [figures["about"].get("machine", ""), facts]))
+        + ".\n"
+    )
 
 
 def _comparison(figures: dict[str, Any]) -> str:
@@ -142,4 +162,4 @@ def _bench(figures: dict[str, Any]) -> str:
 
 
 def _flat(figures: dict[str, Any]) -> str:
-    return _table(["What", "Figure"], [[name, value] for name, value in figures.items()])
+    return _table(["What", "Figure"], [[UNITS[name], f"{value:,}"] for name, value in figures.items()])

@@ -23,7 +23,7 @@ from energy.service import Service
 from energy.settings import Settings
 from energy.wire.problems import KINDS
 from prescaler.window.verdict import VERDICTS
-from tools import figures
+from tools import figures, quotes
 from tools.keda import page as comparison
 
 ROOT = Path(__file__).parents[1]
@@ -268,3 +268,5 @@ PAGES: dict[str, Callable[[], str]] = {
 if __name__ == "__main__":
     for name, page in PAGES.items():
         (DOCS / name).write_text(page())
+    for path in quotes.pages_with_figures():
+        path.write_text(quotes.filled(path.name, path.read_text()))

@@ -20,12 +20,6 @@ from energy.cli.main import app
 from prescaler.cli import main as prescaler_cli
 from tools.reference import PROBES, alerts, fields, metrics, openapi
 
-TOLD_BY_THE_TASK = {
-    "/",
-    "/submit",
-    "/dashboard",
-    "/static",
-}  # the chart's Ingress lets them through; no page serves them yet
 DATABASE_USERS = {"energy_owner"}
 FOREIGN_FIELDS = ("spec.minReplicas", "spec.maxReplicas", "spec.replicas")  # of an HPA, of a Deployment
 SOURCES = {".py", ".mk", ".js", ".sh", ".yaml"}
@@ -61,7 +55,7 @@ def metric_names() -> set[str]:
 
 @lru_cache
 def requests() -> set[str]:
-    return {_shape(path) for path in openapi()["paths"]} | set(PROBES) | {"/healthz"} | TOLD_BY_THE_TASK
+    return {_shape(path) for path in openapi()["paths"]} | set(PROBES) | {"/", "/healthz"}
 
 
 def _shape(path: str) -> str:

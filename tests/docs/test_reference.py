@@ -8,6 +8,7 @@ import pytest
 
 from docs.pages import pages
 from energy.settings import Settings
+from tools import quotes
 from tools.reference import DOCS, PAGES, ROOT, alerts
 
 
@@ -51,3 +52,28 @@ def test_every_setting_of_the_operator_is_told() -> None:
 )
 def test_a_page_of_figures_leads_to_the_files_they_are_from(page: str) -> None:
     assert [link for link in pages()[page].links if "measured/" in link], "quote docs/measured, and link to it"
+
+
+@pytest.mark.parametrize("name", sorted(name for name, page in pages().items() if quotes.MARK.search(page.text)))
+def test_every_figure_of_a_page_is_the_one_measured(name: str) -> None:
+    text = pages()[name].text
+    assert text == quotes.filled(name, text), "run: make reference"
+
+
+MADE_OF_FIGURES = {"docs/comparison.md", "docs/comparison.ru.md"}
+
+
+@pytest.mark.parametrize("name", sorted(pages().keys() - MADE_OF_FIGURES))
+def test_who_names_a_file_of_figures_quotes_it_through_a_mark(name: str) -> None:
+    """Each paragraph, and each row of a table."""
+    pieces = re.split(r"\n\n|\n(?=\||- )", pages()[name].text)
+    naming = [piece for piece in pieces if re.search(r"\]\((?:docs/)?measured/[\w-]+\.json\)", piece)]
+    assert [piece for piece in naming if not quotes.MARK.search(piece)] == []
+
+
+def test_a_stale_figure_and_an_unknown_one_are_found() -> None:
+    stale = "<!--=peak.acknowledged-->1<!--/-->"
+    assert quotes.filled("page.md", stale) != stale
+    assert "\u00a0" in quotes.filled("page.ru.md", stale)
+    with pytest.raises(KeyError):
+        quotes.filled("page.md", "<!--=peak.acknowledge-->1<!--/-->")
