@@ -1,12 +1,17 @@
-"""From a file's lines to rows of the database, with a reason for every line that cannot become one."""
+"""From a file's lines to rows of the database, with a reason for every line that cannot become one.
+
+In two steps, so that lines are checked in a thread of their own while those before them are stored.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Protocol
+from functools import lru_cache
+from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -33,14 +38,31 @@ class Imported:
     refused: list[tuple[Line, str]] = field(default_factory=list)
 
 
-class Importer(Protocol):
+_Row = TypeVar("_Row")
+
+
+@dataclass(slots=True)
+class Checked(Generic[_Row]):
+    """Lines that have been looked at: what is to be stored, and what was refused."""
+
+    rows: list[tuple[Line, _Row]] = field(default_factory=list)
+    refused: list[tuple[Line, str]] = field(default_factory=list)
+
+
+class Importer(Protocol[_Row]):
     """Takes lines in, a few thousand at a time."""
 
     def check_header(self, header: Sequence[str]) -> None:
         """Raises `BadFile` when columns are missing or unknown."""
 
-    async def store(self, table: Table, lines: Sequence[Line]) -> Imported:
+    async def check(self, table: Table, lines: Sequence[Line]) -> Checked[_Row]:
+        """The lines as rows. May run while `store` does. Raises `StoreError`."""
+
+    async def store(self, checked: Checked[_Row]) -> Imported:
         """Commits what can be stored. Raises `StoreError` when the database cannot be used."""
+
+    async def finish(self) -> None:
+        """Ends what still goes on beside it. Raises `StoreError`."""
 
 
 class MeterImporter:
@@ -61,34 +83,47 @@ class MeterImporter:
     def __init__(self, meters: PostgresMeters) -> None:
         self._meters = meters
         self._zones: dict[str, ZoneInfo | None] = {}
+        self._header: Sequence[str] = ()
 
     def check_header(self, header: Sequence[str]) -> None:
         """See `Importer`."""
         check_header(header, self._NEEDED, self._KNOWN)
+        self._header = header
 
-    async def store(self, table: Table, lines: Sequence[Line]) -> Imported:
+    async def check(self, table: Table, lines: Sequence[Line]) -> Checked[MeterRow]:
         """See `Importer`."""
-        rows: dict[str, MeterRow] = {}
-        done = Imported()
+        at = table.header.index("time_zone")
+        await self._learn({line[at].strip() for line in lines if len(line) > at})
+        return await asyncio.to_thread(self._rows, table, lines)
+
+    def _rows(self, table: Table, lines: Sequence[Line]) -> Checked[MeterRow]:
+        found: Checked[MeterRow] = Checked()
         for line in lines:
             try:
                 given = table.fields(line)
-                row = _meter(table, given, await self._zone(given["time_zone"]))
+                found.rows.append((line, _meter(table, given, self._zone(given["time_zone"]))))
             except ValueError as error:
-                done.refused.append((line, str(error)))
-            else:
-                rows[row.device_id] = row
-                done.stored += 1
-        if rows:
-            await self._meters.upsert(list(rows.values()), table.header)
-        return done
+                found.refused.append((line, str(error)))
+        return found
 
-    async def _zone(self, name: str) -> ZoneInfo:
-        """Both this machine and the database have to know it: each computes days in it."""
-        if name not in self._zones:
-            known = await self._meters.knows_zone(name)
-            self._zones[name] = _zone_here(name) if known else None
-        zone = self._zones[name]
+    async def store(self, checked: Checked[MeterRow]) -> Imported:
+        """See `Importer`."""
+        last = {row.device_id: row for _, row in checked.rows}
+        if last:
+            await self._meters.upsert(list(last.values()), self._header)
+        return Imported(stored=len(checked.rows), refused=checked.refused)
+
+    async def finish(self) -> None:
+        """See `Importer`."""
+
+    async def _learn(self, names: Iterable[str]) -> None:
+        """Both this machine and the database have to know a zone: each computes days in it."""
+        for name in names:
+            if name not in self._zones:
+                self._zones[name] = _zone_here(name) if await self._meters.knows_zone(name) else None
+
+    def _zone(self, name: str) -> ZoneInfo:
+        zone = self._zones.get(name)
         if zone is None:
             raise ValueError(
                 f"time_zone {name!r} is not in the IANA database of this machine and of the database server"
@@ -136,6 +171,7 @@ def _whole(name: str, text: str, least: int, most: int) -> int:
     return int(text)
 
 
+@lru_cache(1_000)
 def _multiplier(text: str) -> str:
     try:
         number = Decimal(text)
@@ -183,37 +219,56 @@ class ReadingImporter:
                 "be told from this month's: add a column read_at or reading_id, or give --read-at for all lines"
             )
 
-    async def store(self, table: Table, lines: Sequence[Line]) -> Imported:
+    async def check(self, table: Table, lines: Sequence[Line]) -> Checked[Reading]:
         """See `Importer`."""
-        waiting: list[tuple[Line, Reading]] = []
-        done = Imported()
+        return await asyncio.to_thread(self._rows, table, lines)
+
+    def _rows(self, table: Table, lines: Sequence[Line]) -> Checked[Reading]:
+        found: Checked[Reading] = Checked()
         now = self._now()
         for line in lines:
             try:
-                waiting.append((line, _reading(table, table.fields(line), self._times, now)))
+                found.rows.append((line, _reading(table, table.fields(line), self._times, now)))
             except Problem as problem:
-                done.refused.append((line, problem.detail))
+                found.refused.append((line, problem.detail))
             except ValueError as error:
-                done.refused.append((line, str(error)))
-        repeats = await self._commit(waiting, done)
-        while repeats:
-            again = Imported()
-            repeats = await self._commit(repeats, again)
-            done.repeated += again.stored + again.repeated
-            done.refused += again.refused
-        await self._rejudging.settle()
+                found.refused.append((line, str(error)))
+        return found
+
+    async def store(self, checked: Checked[Reading]) -> Imported:
+        """See `Importer`. Meanwhile what was stored before is judged again."""
+        done = Imported(refused=checked.refused)
+        judging = asyncio.create_task(self._rejudging.settle())
+        try:
+            repeats = await self._commit(checked.rows, done)
+            while repeats:
+                again = Imported()
+                repeats = await self._commit(repeats, again)
+                done.repeated += again.stored + again.repeated
+                done.refused += again.refused
+        finally:
+            await judging
         return done
+
+    async def finish(self) -> None:
+        """See `Importer`."""
+        await self._rejudging.settle()
 
     async def _commit(self, waiting: Sequence[tuple[Line, Reading]], done: Imported) -> list[tuple[Line, Reading]]:
         """Commits one line for each id and returns the others: the database then says what a repeated one is."""
         if not waiting:
             return []
-        first = {reading.reading_id: (line, reading) for line, reading in reversed(waiting)}
-        batch = list(first.values())
+        first: dict[int, tuple[Line, Reading]] = {}
+        repeats = []
+        for line, reading in waiting:
+            if first.setdefault(reading.reading_id.int, (line, reading))[1] is not reading:
+                repeats.append((line, reading))
+        # In the key's order, which the committer wants, by numbers: those are compared a good deal faster.
+        batch = sorted(first.values(), key=lambda pair: (pair[1].device_id.int, pair[1].reading_id.int))
         outcomes = await self._committer.commit([reading for _, reading in batch], self._clock() + _DEADLINE_S)
         for (line, reading), outcome in zip(batch, outcomes, strict=True):
             _count(done, line, reading, outcome)
-        return [(line, reading) for line, reading in waiting if first[reading.reading_id][0] is not line]
+        return repeats
 
 
 def _count(done: Imported, line: Line, reading: Reading, outcome: Outcome) -> None:
@@ -227,12 +282,9 @@ def _count(done: Imported, line: Line, reading: Reading, outcome: Outcome) -> No
 
 def _reading(table: Table, given: dict[str, str], times: Times, now: datetime) -> Reading:
     read_at = moment_of("read_at", given["read_at"], times.zone) if given.get("read_at") else times.read_at
-    if read_at is not None:
-        given["read_at"] = read_at.isoformat()
-    elif not given.get("reading_id"):
+    if read_at is None and not given.get("reading_id"):
         raise ValueError("read_at and reading_id are both empty; give one of them, or --read-at for all such lines")
-    given["value"] = table.number(given["value"])
-    body = body_of(given)
+    body = body_of({**given, "value": table.number(given["value"]), "read_at": read_at or ""})
     if body.reading_id is None and read_at is not None:
         body.reading_id = reading_id_of(body.device_id, f"{body.register} {read_at.astimezone(UTC).isoformat()}")
     return body.reading(None, now, body.source or "import")

@@ -42,9 +42,9 @@ class Table:
         """The line's fields by column. Raises ValueError when there are more or fewer than the header has."""
         if len(line) != len(self.header):
             raise ValueError(f"{self._counted(line)}{self._likely(line)}")
-        if any(len(text) > _FIELD_CHARACTERS_MAX or "\0" in text for text in line):
+        if max(map(len, line)) > _FIELD_CHARACTERS_MAX or "\0" in "".join(line):
             raise ValueError(f"a field has more than {_FIELD_CHARACTERS_MAX} characters, or a zero byte")
-        return dict(zip(self.header, (text.strip() for text in line), strict=True))
+        return dict(zip(self.header, map(str.strip, line), strict=True))
 
     def number(self, text: str) -> str:
         """A number with a decimal point."""
@@ -52,7 +52,7 @@ class Table:
 
     def chunks(self, lines_max: int) -> Iterator[list[Line]]:
         """Non-empty lines without their reasons, so many at a time."""
-        filled = (self._without_reason(line) for line in self.lines if any(text.strip() for text in line))
+        filled = (self._without_reason(line) for line in self.lines if any(map(str.strip, line)))
         while chunk := list(itertools.islice(filled, lines_max)):
             yield chunk
 

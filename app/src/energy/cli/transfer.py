@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self, TextIO
+from typing import Annotated, Any, Self, TextIO, TypeVar
 from zoneinfo import ZoneInfo
 
 import typer
@@ -23,7 +23,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from energy.cli import files
 from energy.cli.databases import database_with_schema
-from energy.cli.import_rows import Importer, MeterImporter, ReadingImporter, Times
+from energy.cli.import_rows import Checked, Imported, Importer, MeterImporter, ReadingImporter, Times
 from energy.cli.table import REASON, BadFile, Line, Table, moment_of, open_table
 from energy.ingest.committer import Committer
 from energy.ingest.rejudging import Rejudging
@@ -39,6 +39,7 @@ from energy.wire.tables import HEADER_OUT, csv_lines
 _LINES_AT_A_TIME = 5_000
 _TIMEOUT_S = 120.0
 _console = Console(stderr=True)
+_Row = TypeVar("_Row")
 
 
 @contextlib.contextmanager
@@ -81,6 +82,12 @@ class Counts:
     stored: int = 0
     repeated: int = 0
     refused: int = 0
+
+    def add(self, done: Imported) -> None:
+        """Some more lines."""
+        self.stored += done.stored
+        self.repeated += done.repeated
+        self.refused += len(done.refused)
 
 
 def import_file(
@@ -137,7 +144,7 @@ class _Job:
     encoding: Encoding
     times: Times
 
-    def importer(self, settings: Settings, database: Database) -> Importer:
+    def importer(self, settings: Settings, database: Database) -> Importer[Any]:  # of meters or of readings
         if self.kind is Kind.METERS:
             return MeterImporter(PostgresMeters(database, _TIMEOUT_S))
         clock = asyncio.get_running_loop().time
@@ -153,22 +160,20 @@ async def _import(settings: Settings, dsn: str, job: _Job) -> tuple[Counts, floa
     clock = asyncio.get_running_loop().time
     started, counts = clock(), Counts()
     try:
-        with files.opened(job.file, job.encoding.codec) as source, contextlib.ExitStack() as sinks:
+        with files.opened(job.file, job.encoding.codec) as source:
             table = open_table(source)
             importer = job.importer(settings, database)
             importer.check_header(table.header)
-            sink: _Refused | None = None
-            with _progress("importing", files.size_of(source)) as show:
-                for lines in table.chunks(_LINES_AT_A_TIME):
-                    done = await importer.store(table, lines)
-                    if done.refused and sink is None:
-                        sink = sinks.enter_context(_Refused(job.target, job.encoding, table))
-                    if sink is not None:
+            chunks = stored(table, importer)
+            with (
+                _progress("importing", files.size_of(source)) as show,
+                _Refused(job.target, job.encoding, table) as sink,
+            ):
+                async with contextlib.aclosing(chunks):
+                    async for done in chunks:
                         sink.write(done.refused)
-                    counts.stored += done.stored
-                    counts.repeated += done.repeated
-                    counts.refused += len(done.refused)
-                    show(files.place_in(source))
+                        counts.add(done)
+                        show(files.place_in(source))
     except (UnicodeDecodeError, csv.Error) as error:
         lines_done = counts.stored + counts.repeated + counts.refused
         raise BadFile(
@@ -181,23 +186,50 @@ async def _import(settings: Settings, dsn: str, job: _Job) -> tuple[Counts, floa
     return counts, clock() - started
 
 
+async def stored(table: Table, importer: Importer[_Row]) -> AsyncGenerator[Imported]:
+    """What became of the lines, in their order. The next ones are read and checked while the database stores the last."""
+    chunks = table.chunks(_LINES_AT_A_TIME)
+
+    async def read() -> Checked[_Row] | None:
+        lines = await asyncio.to_thread(next, chunks, None)
+        return None if lines is None else await importer.check(table, lines)
+
+    ahead = asyncio.create_task(read())
+    try:
+        while (checked := await ahead) is not None:
+            ahead = asyncio.create_task(read())
+            yield await importer.store(checked)
+        await importer.finish()
+    except (UnicodeDecodeError, csv.Error):  # of what comes next: what is stored is finished first
+        await importer.finish()
+        raise
+    finally:
+        await asyncio.gather(ahead, return_exceptions=True)  # the file is closed next: no thread may be reading it
+
+
 class _Refused:
     """The file of refused lines; made at the first of them, so that an import without any touches no file."""
 
     def __init__(self, target: Path, encoding: Encoding, table: Table) -> None:
-        self._file: TextIO = target.open("w", newline="", encoding=encoding.value)
-        self._writer = csv.writer(self._file, delimiter=table.separator)
-        self._writer.writerow([REASON, *table.header])
+        self._target, self._encoding, self._table = target, encoding, table
+        self._file: TextIO | None = None
 
     def write(self, refused: Sequence[tuple[Line, str]]) -> None:
         """The reason in front: behind a line with too many fields it would be in another line's column."""
-        self._writer.writerows([reason, *line] for line, reason in refused)
+        if not refused:
+            return
+        rows = [[reason, *line] for line, reason in refused]
+        if self._file is None:
+            self._file = self._target.open("w", newline="", encoding=self._encoding.value)
+            rows.insert(0, [REASON, *self._table.header])
+        csv.writer(self._file, delimiter=self._table.separator).writerows(rows)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def export(

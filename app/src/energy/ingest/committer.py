@@ -9,6 +9,7 @@ Knows nothing of HTTP or SQL.
 from __future__ import annotations
 
 import logging
+import operator
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -72,7 +73,8 @@ class Committer:
             settled = await self._settle(batch, deadline)
         except NotAll as error:
             raise NotAll(_for_each(readings, first_of, batch, error.outcomes)) from None
-        outcomes = settled if len(batch) == len(readings) == 1 else _for_each(readings, first_of, batch, settled)
+        as_they_came = len(batch) == len(readings) and all(map(operator.is_, batch, readings))
+        outcomes = settled if as_they_came else _for_each(readings, first_of, batch, settled)
         count(outcomes)
         return outcomes
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import msgspec
 
@@ -45,11 +46,11 @@ def fields_of(header: Sequence[str], line: Sequence[str]) -> dict[str, str]:
     return dict(zip(header, line, strict=True))
 
 
-def body_of(fields: Mapping[str, str]) -> ReadingIn:
+def body_of(fields: Mapping[str, str | datetime]) -> ReadingIn:
     """The reading of a line; an empty field is one that was left out. Raises `Problem`."""
     given: dict[str, object] = {name: text for name, text in fields.items() if text}
     if "confirm" in given:
-        given["confirm"] = _FLAGS.get(fields["confirm"], fields["confirm"])
+        given["confirm"] = _FLAGS.get(str(given["confirm"]), given["confirm"])
     try:
         return msgspec.convert(given, ReadingIn)
     except msgspec.ValidationError as error:
