@@ -228,6 +228,15 @@ BAD_ADDRESSES: dict[str, tuple[str, str, tuple[int, ...]]] = {
     "from without offset": ("GET", f"/v1/devices/{DEVICE}/readings?from=2026-11-01T00:00:00", (422,)),
     "from as a word": ("GET", f"/v1/devices/{DEVICE}/readings?from=yesterday", (422,)),
     "to in the year 9999": ("GET", f"/v1/devices/{DEVICE}/readings?to=9999-12-31T23:59:59-12:00", (422,)),
+    "a misspelt from": ("GET", f"/v1/devices/{DEVICE}/readings?form=2026-11-01T00:00:00Z", (400,)),
+    "a misspelt from of an account": ("GET", "/v1/accounts/17/readings?From=2026-11-01T00:00:00Z", (400,)),
+    "from twice": (
+        "GET", f"/v1/devices/{DEVICE}/readings?from=2026-11-01T00:00:00Z&from=2026-10-01T00:00:00Z", (400,)
+    ),
+    "a zone of another name": ("GET", "/v1/window?zone=Europe/Samara", (400,)),
+    "a period of another name": ("GET", "/v1/progress?month=2026-11", (400,)),
+    "an export with a limit": ("GET", "/v1/export?period=2026-11&limit=10", (400,)),
+    "keys with an offset": ("GET", "/v1/keys?offset=10", (400,)),
     "an unknown zone": ("GET", "/v1/window?tz=Mars/Olympus", (422,)),
     "a zone out of the tree": ("GET", "/v1/window?tz=../../etc/passwd", (422,)),
     "a zone that is a directory": ("GET", "/v1/window?tz=Europe", (422,)),

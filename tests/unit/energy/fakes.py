@@ -8,6 +8,8 @@ from datetime import UTC, date, datetime
 from uuid import UUID, uuid4
 
 from energy.domain.reading import Committed, Outcome, Reading
+from energy.http.body import unpack
+from energy.http.shares import Turns
 from energy.store.ports import Poisoned
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -16,6 +18,15 @@ PERIOD = date(2026, 11, 1)
 
 def a_reading(value: str = "1.000", *, reading_id: UUID | None = None, device: UUID | None = None) -> Reading:
     return Reading(device or uuid4(), reading_id or uuid4(), "T0", value, NOW, NOW, "meter")
+
+
+async def unpacked(
+    body: bytes,
+    encoding: bytes | None = b"gzip",
+    bytes_max: int = 8 * 2**20,
+    look: Callable[[bytes], None] = lambda _part: None,
+) -> bytes:
+    return await unpack(body, encoding, bytes_max, look, Turns().next)
 
 
 class ToldStore:

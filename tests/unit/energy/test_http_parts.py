@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 
 from energy.domain.reading import VALUE_MAX, Stored, Undecided
 from energy.http.auth import RateLimit, key_from_token, new_key
-from energy.http.body import unpack
 from energy.http.responses import jittered
 from energy.wire.answers import least_certain, plain
 from energy.wire.bodies import decimal_text
 from energy.wire.cursors import cursor_after, place_of
 from energy.wire.problems import KINDS, Problem
-from unit.energy.fakes import PERIOD
+from unit.energy.fakes import PERIOD, unpacked
 
 LIMIT = 1000
 
@@ -66,21 +65,21 @@ def test_no_other_text_is_a_cursor(text: str) -> None:
 
 @given(st.binary(max_size=LIMIT))
 def test_what_was_zipped_comes_out(body: bytes) -> None:
-    assert asyncio.run(unpack(gzip.compress(body), b"gzip", LIMIT)) == body
-    assert asyncio.run(unpack(body, None, LIMIT)) == body
+    assert asyncio.run(unpacked(gzip.compress(body), bytes_max=LIMIT)) == body
+    assert asyncio.run(unpacked(body, encoding=None, bytes_max=LIMIT)) == body
 
 
 def test_a_bomb_is_stopped_at_the_limit() -> None:
     bomb = gzip.compress(b"0" * 50_000_000)
     with pytest.raises(Problem) as refused:
-        asyncio.run(unpack(bomb, b"gzip", LIMIT))
+        asyncio.run(unpacked(bomb, bytes_max=LIMIT))
     assert refused.value.status == 413
 
 
 @given(st.binary(max_size=LIMIT))
 def test_no_other_bytes_are_gzip(body: bytes) -> None:
     with pytest.raises(Problem) as refused:
-        asyncio.run(unpack(body, b"gzip", LIMIT))
+        asyncio.run(unpacked(body, bytes_max=LIMIT))
     assert refused.value.status == 400
 
 

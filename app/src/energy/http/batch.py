@@ -21,11 +21,11 @@ from energy.http.binding import Bindings
 from energy.http.body import read_body, unpack
 from energy.http.readings import shed
 from energy.http.responses import Receive, Scope, Send, respond
-from energy.http.shares import Busy, Shares
+from energy.http.shares import Busy, Shares, Turns
 from energy.ingest.committer import Committer
 from energy.store.ports import NotAll
 from energy.wire.answers import BatchResult, ItemResult, least_certain, problem_of
-from energy.wire.batches import slices_of
+from energy.wire.batches import counter, kind_of, slices_of
 from energy.wire.bodies import EARLIEST, ReadingIn
 from energy.wire.problems import Problem
 
@@ -71,6 +71,7 @@ class Batch:
         self._draining = draining
         self._bytes = Shares(2 * limits.requests_max * limits.body_bytes_max)
         self._requests = Shares(limits.requests_max)
+        self._turns = Turns()
         self._lanes = asyncio.Semaphore(limits.lanes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,18 +94,20 @@ class Batch:
     async def _stored(
         self, raw: bytes, headers: Mapping[bytes, bytes], credential: Credential, *, atomic: bool
     ) -> BatchResult:
-        body = await unpack(raw, headers.get(b"content-encoding"), self._limits.body_bytes_max)
-        items = await self._items(body, headers.get(b"content-type"), credential)
+        kind, limits = kind_of(headers.get(b"content-type")), self._limits
+        look = counter(kind, limits.items_max)
+        body = await unpack(raw, headers.get(b"content-encoding"), limits.body_bytes_max, look, self._turns.next)
+        items = await self._items(body, kind, credential)
         readings = [item for item in items if isinstance(item, Reading)]
         # Whose each meter was and when is not looked up for a detail of one line.
         sees_from = EARLIEST if credential.may("read") and credential.account_no is None else None
         if not atomic:
-            return await _result(items, await self._commit(self._committer, readings), sees_from)
+            return await _result(items, await self._commit(self._committer, readings), sees_from, self._turns)
         bad = [_refused(index, item) for index, item in enumerate(items) if isinstance(item, Problem)]
         if bad:
             raise _nothing_stored(bad)
         try:
-            return await _result(items, await self._commit(self._atomic_committer, readings), sees_from)
+            return await _result(items, await self._commit(self._atomic_committer, readings), sees_from, self._turns)
         except NotAll as error:
             pairs = enumerate(zip(readings, error.outcomes, strict=True))
             raise _nothing_stored(
@@ -115,15 +118,15 @@ class Batch:
                 ]
             ) from None
 
-    async def _items(self, body: bytes, content_type: bytes | None, credential: Credential) -> Items:
+    async def _items(self, body: bytes, kind: bytes, credential: Credential) -> Items:
         found: Items = []
         now = self._now()
         bound = credential.device_id is not None or credential.account_no is not None
-        for slice_ in slices_of(body, content_type, self._limits.items_max, _ITEMS_AT_A_TIME):
+        for slice_ in slices_of(body, kind, self._limits.items_max, _ITEMS_AT_A_TIME):
             devices = {item.device_id for item in slice_ if isinstance(item, ReadingIn)} if bound else ()
             foreign = await self._bindings.refusals(credential, devices) if devices else {}
             found += [_reading_of(item, foreign, credential, now) for item in slice_]
-            await asyncio.sleep(0)
+            await self._turns.next()
         if not found:
             raise Problem("invalid", "The batch is empty.")
         return found
@@ -157,7 +160,7 @@ def _reading_of(
         return problem
 
 
-async def _result(items: Items, outcomes: Sequence[Outcome], sees_from: datetime | None) -> BatchResult:
+async def _result(items: Items, outcomes: Sequence[Outcome], sees_from: datetime | None, turns: Turns) -> BatchResult:
     """What became of each item. Raises `Problem` when nothing was decided for any of them."""
     if len(outcomes) == len(items) and all(isinstance(outcome, Undecided) for outcome in outcomes):
         raise problem_of(next(item for item in items if isinstance(item, Reading)), least_certain(outcomes), sees_from)
@@ -170,7 +173,7 @@ async def _result(items: Items, outcomes: Sequence[Outcome], sees_from: datetime
         else:
             result.items.append(_counted(result, index, item, next(left), sees_from))
         if index % _ITEMS_AT_A_TIME == 0:
-            await asyncio.sleep(0)
+            await turns.next()
     return result
 
 

@@ -5,9 +5,8 @@ That it arrives in time is ensured by the connection, which refuses slow clients
 
 from __future__ import annotations
 
-import asyncio
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from energy.http.responses import Receive, Scope
 from energy.wire.problems import Problem
@@ -15,6 +14,12 @@ from energy.wire.problems import Problem
 _GZIP = 16 + zlib.MAX_WBITS
 _PACKED_BYTES, _PLAIN_BYTES = 4_096, 65_536
 """Most bytes that go into the unpacker, and come out of it, at a time: some hundred microseconds of work."""
+
+
+_MEMBERS_MAX = 10_000
+"""Each costs an unpacker, and may be empty."""
+Turn = Callable[[], Awaitable[None]]
+"""Waits until it is one's turn to work again."""
 
 
 class ClientGone(Exception):
@@ -53,39 +58,41 @@ async def read_body(
         parts.append(part)
 
 
-async def unpack(body: bytes, encoding: bytes | None, bytes_max: int) -> bytes:
-    """The body without its content encoding; a bomb is stopped at `bytes_max`. Raises `Problem`.
+async def unpack(
+    body: bytes, encoding: bytes | None, bytes_max: int, look: Callable[[bytes], None], turn: Turn
+) -> bytes:
+    """The body without its content encoding; a bomb is stopped at `bytes_max`, or where `look` refuses a part. Raises `Problem`.
 
-    A gzip stream may have several members (RFC 1952). Other requests get their turn between the pieces.
+    A gzip stream may have several members (RFC 1952). Other requests get their turn between the parts.
     """
     if encoding is None or encoding.lower() == b"identity":
+        look(body)
         return body
     if encoding.lower() not in (b"gzip", b"x-gzip"):
         raise Problem("unsupported_media_type", "Content-Encoding can be gzip or left out.")
     plain, packed, at = bytearray(), memoryview(body), 0
+    unpacker, members = zlib.decompressobj(_GZIP), 0
     while True:
-        at = await _unpack_member(packed, at, plain, bytes_max)
-        if at >= len(packed):
-            return bytes(plain)
-
-
-async def _unpack_member(packed: memoryview, at: int, plain: bytearray, bytes_max: int) -> int:
-    """Adds the member that begins at `at` to `plain`; where the next one would begin."""
-    unpacker = zlib.decompressobj(_GZIP)
-    while not unpacker.eof:
         piece = packed[at : at + _PACKED_BYTES]
         try:
             part = unpacker.decompress(piece, _PLAIN_BYTES)
         except zlib.error as error:
             raise Problem("malformed", f"The body is not valid gzip: {error}.") from None
-        if not piece and not part and not unpacker.eof:
-            raise Problem("malformed", "The gzip stream ends too early.")
         at += len(piece) - len(unpacker.unconsumed_tail) - len(unpacker.unused_data)
         plain += part
         if len(plain) > bytes_max:
             raise _too_large(bytes_max)
-        await asyncio.sleep(0)
-    return at
+        look(part)
+        if unpacker.eof and at >= len(packed):
+            return bytes(plain)
+        if unpacker.eof:
+            members += 1
+            if members >= _MEMBERS_MAX:
+                raise Problem("too_large", f"A gzip stream may have at most {_MEMBERS_MAX} members.")
+            unpacker = zlib.decompressobj(_GZIP)
+        elif not piece and not part:
+            raise Problem("malformed", "The gzip stream ends too early.")
+        await turn()
 
 
 def require_json(headers: Mapping[bytes, bytes]) -> None:

@@ -28,6 +28,7 @@ Answers = dict[int, Document]
 _TEMPLATE = "#/components/schemas/{name}"
 _REFUSED_ANYWHERE = ("bad_http", "body_timeout", "headers_too_large", "internal", "connections_busy")
 _REFUSED_BY_KEY = ("bad_header", "unauthenticated", "forbidden", "rate_limited", "database_unavailable")
+_REFUSED_QUERY = (*_REFUSED_BY_KEY, "malformed", "invalid")
 _REFUSED_READING = (
     "malformed", "unsupported_media_type", "too_large", "invalid", "id_taken", "less_than_previous", "doubtful", "unstorable",
     "overloaded", "outcome_unknown",
@@ -103,7 +104,7 @@ _HEADERS: Document = {
         "description": "The reading was committed before.", "schema": {"const": "true"}, "required": True,
     },
     "Energy-Read-From": {
-        "description": "Where it was read.", "schema": {"enum": ["primary", "replica", "follower"]}, "required": True,
+        "description": "Where it was read.", "schema": {"enum": ["primary", "replica", "stale-replica", "follower"]}, "required": True,
     },
     "Content-Disposition": {"description": "A name for the file.", "schema": {"type": "string"}, "required": True},
     "Retry-After": {
@@ -197,21 +198,21 @@ def _operations(limits: Limits) -> Sequence[Operation]:
         Operation(
             "get", "/v1/devices/{device_id}/readings", "device_history", "history",
             "A device's readings, newest first, from the replica where there is a fresh one.",
-            history, (*_REFUSED_BY_KEY, "bad_cursor", "invalid"), [*_parameters(DevicePath, "path"), *of_history],
+            history, (*_REFUSED_QUERY, "bad_cursor"), [*_parameters(DevicePath, "path"), *of_history],
         ),
         Operation(
             "get", "/v1/accounts/{account_no}/readings", "account_history", "history", "The same for all meters of an account.",
-            history, (*_REFUSED_BY_KEY, "bad_cursor", "invalid", "not_found"), [*_parameters(AccountPath, "path"), *of_history],
+            history, (*_REFUSED_QUERY, "bad_cursor", "not_found"), [*_parameters(AccountPath, "path"), *of_history],
         ),
         Operation(
             "get", "/v1/window", "window", "window",
             "Whether the window is open, and its edges; days are those of `tz` (default: the service's zone).",
-            {200: _answer("The window.", WindowOut)}, ("invalid",), _parameters(WindowParameters, "query"), secured=False,
+            {200: _answer("The window.", WindowOut)}, ("malformed", "invalid"), _parameters(WindowParameters, "query"), secured=False,
         ),
         Operation(
             "get", "/v1/progress", "progress", "billing",
             "How many of the expected meters are in for a period (default: the current one).",
-            {200: _answer("The figures.", ProgressOut)}, (*_REFUSED_BY_KEY, "invalid"), _parameters(ProgressParameters, "query"),
+            {200: _answer("The figures.", ProgressOut)}, _REFUSED_QUERY, _parameters(ProgressParameters, "query"),
         ),
         Operation(
             "get", "/v1/export", "export", "billing",
@@ -223,11 +224,11 @@ def _operations(limits: Limits) -> Sequence[Operation]:
                     "content": {"text/csv": text, "application/x-ndjson": text},
                 }
             },
-            (*_REFUSED_BY_KEY, "invalid"), _parameters(ExportParameters, "query"),
+            _REFUSED_QUERY, _parameters(ExportParameters, "query"),
         ),
         Operation(
             "get", "/v1/keys", "list_keys", "keys", "API keys in the order of their ids; for keys with the scope admin.",
-            {200: _answer("A page.", KeyPage)}, (*_REFUSED_BY_KEY, "invalid"), _parameters(KeyParameters, "query"),
+            {200: _answer("A page.", KeyPage)}, _REFUSED_QUERY, _parameters(KeyParameters, "query"),
         ),
         Operation(
             "post", "/v1/keys", "create_keys", "keys", "Makes keys, all or none; each token is shown once.",

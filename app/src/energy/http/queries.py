@@ -15,7 +15,7 @@ from energy.http.auth import Authenticator, Credential
 from energy.http.binding import Bindings
 from energy.wire.problems import Problem
 
-_Shape = TypeVar("_Shape")
+_Shape = TypeVar("_Shape", bound=msgspec.Struct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,17 @@ class Access:
 
 
 def parameters(request: Request, shape: type[_Shape]) -> _Shape:
-    """The parameters of the query string. Raises `Problem`."""
-    return _converted(dict(request.query_params), shape)
+    """The parameters of the query string. Raises `Problem`, also for one that is unknown: a misspelt `from` is not everything."""
+    given = request.query_params.multi_items()
+    known = [field.encode_name for field in msgspec.structs.fields(shape)]
+    names = [name for name, _ in given]
+    for name in names:
+        if name not in known:
+            have = f"has {', '.join(f'`{each}`' for each in known)}" if known else "has none"
+            raise Problem("malformed", f"There is no parameter {name[:40]!r}; this address {have}.")
+        if names.count(name) > 1:
+            raise Problem("malformed", f"The parameter `{name}` occurs more than once.")
+    return _converted(dict(given), shape)
 
 
 def path_of(request: Request, shape: type[_Shape]) -> _Shape:

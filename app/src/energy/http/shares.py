@@ -1,10 +1,11 @@
-"""Fair shares of what is scarce: memory for the bodies of batches, and batches worked on at once.
+"""Fair shares of what is scarce: memory for the bodies of batches, batches worked on at once, and the loop's time.
 
-Without them one key that sends a few slow batches would keep everybody else's batches out.
+Without them one key that sends a few slow batches would keep everybody else's batches out, and a few large ones all readings.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -42,3 +43,15 @@ class Shares:
             self._held[key_id] -= taken
             if not self._held[key_id]:
                 del self._held[key_id]
+
+
+class Turns:
+    """Long work in short steps, of which the event loop has one in each of its rounds, however many requests have some."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    async def next(self) -> None:
+        """Returns when the caller may take its next step. In the same round nobody else does."""
+        async with self._lock:
+            await asyncio.sleep(0)
