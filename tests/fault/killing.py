@@ -10,6 +10,7 @@ import psutil
 
 from energy.store.embedded import EmbeddedPostgres
 from support.service import ServiceProcess
+from tools.local.waiting import until
 
 _GONE_TIMEOUT_S = 20.0
 
@@ -49,7 +50,10 @@ def kill_postmaster_of(postgres: EmbeddedPostgres) -> None:
 
 def kill_one_of(postgres: EmbeddedPostgres, chance: random.Random) -> None:
     """One child: a backend of the service, or the one that writes the log. The postmaster then restarts all of them."""
-    children = [child for child in postmaster_of(postgres).children() if _serves(child)]
+    children = until(
+        lambda: [child for child in postmaster_of(postgres).children() if _serves(child)],
+        "a process that serves: the round before may have killed all of them",
+    )
     chance.choice(children).send_signal(signal.SIGKILL)
 
 

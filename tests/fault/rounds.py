@@ -14,12 +14,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
+import asyncpg
+
 from fault import killing
 from fault.checker import Row, Verdict, judge
 from fault.history import History, events_in
 from fault.load import Meters, client_session
 from support.postgres import TestServer, query
 from support.service import Running, ServiceProcess, wait_until_ready
+from tools.local.waiting import until
 
 RATE_PER_S = 400.0
 LOAD_S = 0.9
@@ -109,8 +112,16 @@ def base_url(service: Running) -> str:
 
 
 def rows_of(dsn: str) -> list[Row]:
-    """Everything that is stored."""
+    """Everything that is stored, when the database is back: a fault late in a round may not even be noticed by the service."""
+    until(lambda: _answers(dsn), "the database to answer again")
     return [Row(*row) for row in query(dsn, "SELECT device_id, reading_id, value, read_at FROM readings")]
+
+
+def _answers(dsn: str) -> bool:
+    try:
+        return bool(query(dsn, "SELECT 1"))
+    except (OSError, asyncpg.CannotConnectNowError):
+        return False
 
 
 # ── faults ───────────────────────────────────────────────────────────────────────────────────────
@@ -143,7 +154,7 @@ async def postmaster_killed(machine: Machine, _chance: random.Random) -> None:
 
 async def backend_killed(machine: Machine, chance: random.Random) -> None:
     """SIGKILL for one process of PostgreSQL; it recovers by itself."""
-    killing.kill_one_of(machine.server.postgres, chance)
+    await asyncio.to_thread(killing.kill_one_of, machine.server.postgres, chance)
 
 
 async def both_killed(machine: Machine, _chance: random.Random) -> None:

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from energy.store import embedded
-from energy.store.embedded import EmbeddedPostgres
+from energy.store.embedded import EmbeddedPostgres, EmbeddedUnavailable
 from fault import killing
 from support.postgres import query
 from support.service import ServiceProcess, client_of
@@ -50,6 +50,19 @@ def test_a_killed_service_finds_its_readings_and_its_postgres_again(data_dir: Pa
             assert values(client_after, device) == {1.0}
             assert after.stop() == 0
     EmbeddedPostgres(data_dir).stop()
+
+
+def test_a_database_that_takes_long_to_stop_is_a_clear_message(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    postgres = EmbeddedPostgres(data_dir)
+    postgres.start()
+    monkeypatch.setattr(embedded, "STOP_TIMEOUT_S", 1)
+    postmaster = killing.postmaster_of(postgres)
+    postmaster.suspend()
+    with pytest.raises(EmbeddedUnavailable, match="Nothing is lost"):
+        postgres.stop()
+    postmaster.resume()
+    until(lambda: not (data_dir / "postmaster.pid").exists(), "the database to end by itself")
+    postgres.stop()  # there is nothing left to do
 
 
 def send(client: httpx.Client, device: str, value: int) -> int:

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 START_TIMEOUT_S = 300
 """Recovery after a crash replays the log first; a minute's worth of peak takes seconds, a slow disk longer."""
 
+STOP_TIMEOUT_S = 120
+"""The last checkpoint writes what is in memory; beside other writers on the same disk that takes more than pg_ctl's own minute."""
+
 WATCH_S = 1.0
 
 LOG_BYTES_MAX = 8_388_608
@@ -162,10 +165,17 @@ class EmbeddedPostgres:
             os.truncate(current, 0)
 
     def stop(self) -> None:
-        """Stops it after finishing what is being written ('fast'). Does nothing when it is not running."""
+        """Stops it after finishing what is being written ('fast'). Does nothing when it is not running.
+
+        Raises `EmbeddedUnavailable` when it is still at it after `STOP_TIMEOUT_S`: nothing is lost, it goes on by itself.
+        """
         if self._has_process():
             sockets = Path((self.data_dir / "postmaster.pid").read_text().splitlines()[_SOCKETS_LINE])
-            self._ctl("-w", "-m", "fast", "stop")
+            if self._ctl("-w", "-t", str(STOP_TIMEOUT_S), "-m", "fast", "stop", check=False) and self._has_process():
+                raise EmbeddedUnavailable(
+                    f"the embedded database in {self.data_dir} has not stopped within {STOP_TIMEOUT_S} s. Nothing is lost: "
+                    f"it is still writing, and ends by itself. {self.data_dir / 'log'} says what it is at."
+                )
             _remove_if_ours(sockets)
 
     def _ctl(self, *arguments: str, check: bool = True) -> int:
