@@ -5,7 +5,6 @@ An error says what is wrong, where, and what to do; it never shows a stack trace
 
 import asyncio
 import logging
-import os
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -172,12 +171,11 @@ def run(
     options.namespaces = handlers.checked_namespaces(namespaces) or options.namespaces
     options.lease_namespace = lease_namespace or options.lease_namespace
     options.metrics_port = metrics_port or options.metrics_port
-    port = health_port or int(os.environ.get("PRESCALER_HEALTH_PORT", "0"))
+    options.health_port = health_port or options.health_port
     kopf.run(
         standalone=True,
         namespaces=options.namespaces,
         clusterwide=not options.namespaces,
-        liveness_endpoint=f"http://0.0.0.0:{port}/healthz" if port else None,
         memo=kopf.Memo(options=options),
     )
 

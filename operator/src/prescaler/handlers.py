@@ -1,4 +1,4 @@
-"""Where kopf comes in: it logs in, watches, answers probes and stops gracefully; the loop does the work.
+"""Where kopf comes in: it logs in, watches and stops gracefully; the loop does the work.
 
 `prescaler run` starts it with its options; `kopf run -m prescaler.handlers` works too and takes them from the
 environment. Only plain event handlers are used: the change-detecting ones would write annotations on every object. The
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import kopf
+from aiohttp import web
 from prometheus_client import start_http_server
 
 from prescaler.clock import Clock, from_environment
@@ -47,6 +48,7 @@ class Options:
     namespaces: tuple[str, ...] = field(default_factory=lambda: checked_namespaces(_names("PRESCALER_NAMESPACES")))
     replay_urls: tuple[str, ...] = field(default_factory=lambda: _names("PRESCALER_REPLAY_URLS"))
     lease_namespace: str = field(default_factory=lambda: os.environ.get("PRESCALER_LEASE_NAMESPACE", ""))
+    health_port: int = field(default_factory=lambda: int(os.environ.get("PRESCALER_HEALTH_PORT", "0")))
     metrics_port: int = field(default_factory=lambda: int(os.environ.get("PRESCALER_METRICS_PORT", "0")))
     identity: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
     clock: Clock = field(default_factory=from_environment)
@@ -77,11 +79,10 @@ async def begin(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     settings.watching.server_timeout = 5 * 60
     settings.watching.client_timeout = 6 * 60  # a connection that died silently is noticed
     options: Options = memo.setdefault("options", None) or Options()
-    if options.metrics_port:
-        start_http_server(options.metrics_port)
     if options.clock.rehearsal:
         log.warning(options.clock.rehearsal)
     memo["running"] = running = start(options)
+    memo["served"] = await serve(running, options)
     # The first pass before the watches: both together need twice the memory. They also start when it takes long.
     await asyncio.wait(
         {asyncio.create_task(running.loop.turned.wait()), running.task},
@@ -105,16 +106,32 @@ async def changed(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
         memo["running"].loop.wake()
 
 
-@kopf.on.probe(id="loop")
-async def alive(memo: kopf.Memo, **_: Any) -> str:
-    """Fails, and with it the liveness probe, when the loop is stuck or has died: an open port proves nothing."""
-    running: Running = memo["running"]
-    if running.task.done():
-        raise kopf.PermanentError(f"the loop has ended: {running.task}")
-    stalled_s = running.loop.stalled_for_s()
-    if stalled_s is not None:
-        raise kopf.PermanentError(f"the loop has been stuck for {stalled_s:.0f} s")
-    return "turning"
+async def serve(running: Running, options: Options) -> web.AppRunner:
+    """Metrics and health on every address of either family: a pod may have one or both, and kopf's own endpoint serves one.
+
+    Health fails, and with it the liveness probe, when the loop is stuck or has died: an open port proves nothing.
+    """
+    dual = socket.has_dualstack_ipv6()
+    if options.metrics_port:
+        start_http_server(options.metrics_port, "::" if dual else "0.0.0.0")  # noqa: S104 - the pod's addresses
+
+    async def alive(_: web.Request) -> web.Response:
+        if running.task.done():
+            return web.Response(status=500, text=f"the loop has ended: {running.task}")
+        stalled_s = running.loop.stalled_for_s()
+        if stalled_s is not None:
+            return web.Response(status=500, text=f"the loop has been stuck for {stalled_s:.0f} s")
+        return web.Response(text="turning")
+
+    app = web.Application()
+    app.router.add_get("/healthz", alive)
+    runner = web.AppRunner(app, handle_signals=False, access_log=None)
+    await runner.setup()
+    if options.health_port:
+        family = socket.AF_INET6 if dual else socket.AF_INET
+        listener = socket.create_server(("", options.health_port), family=family, dualstack_ipv6=dual)
+        await web.SockSite(runner, listener).start()
+    return runner
 
 
 @kopf.on.cleanup()
@@ -124,3 +141,4 @@ async def end(memo: kopf.Memo, **_: Any) -> None:
     running.loop.stop()
     await running.task
     await running.kube.close()
+    await memo["served"].cleanup()

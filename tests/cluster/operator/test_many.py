@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tools.cluster import Cluster
+from tools.cluster import Cluster, RefusedError
 from tools.local.waiting import free_port, until
 from unit.prescaler.rig import DEPLOYMENT, INSIDE, LEAD, POD, QUIET, Rig
 
@@ -30,7 +31,7 @@ TEMPLATE = {
 
 
 @pytest.fixture
-async def thousand(rig: Rig) -> Rig:
+async def thousand(api: Cluster, rig: Rig) -> AsyncIterator[Rig]:
     await rig.make("api/v1 serviceaccounts", {"metadata": {"name": "default"}})
     gate = asyncio.Semaphore(20)
 
@@ -50,8 +51,17 @@ async def thousand(rig: Rig) -> Rig:
             window = {"name": "monthly", "fromDay": 15, "toDay": 26, "minReplicas": 8, "peaks": peaks}
             await rig.window(name, targetRef={"name": name}, windows=[window], leadTime=f"{30 + number % 20}m")
 
+    def pods_are_gone() -> bool:
+        """Thousands take longer than one request may; the next tests would list what is left."""
+        try:
+            api.kubectl("delete", "--raw", f"/api/v1/namespaces/{rig.namespace}/pods")
+        except RefusedError:
+            return False
+        return True
+
     await asyncio.gather(*(make(number) for number in range(MANY)))
-    return rig
+    yield rig
+    await asyncio.to_thread(until, pods_are_gone, "the pods are gone", 300)
 
 
 @pytest.mark.timeout(900)

@@ -11,6 +11,7 @@ from unit.prescaler.rig import LEAD, SPEC, Rig
 pytestmark = pytest.mark.cluster
 
 WINDOW = SPEC["windows"][0]
+DAYS = {"name": "monthly", "fromDay": 15, "toDay": 26}
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,11 @@ WINDOW = SPEC["windows"][0]
     [
         pytest.param({"windows": [{**WINDOW, "toDay": 32}]}, "should be less than or equal to 31", id="day 32"),
         pytest.param({"windows": [{**WINDOW, "minReplicas": 1}]}, "can't lower it", id="below the baseline"),
+        pytest.param(
+            {"windows": [{**DAYS, "demand": {"requestsPerSecond": 9, "requestsPerSecondPerPod": 9}}]},
+            "can't lower it",
+            id="a demand below the baseline",
+        ),
         pytest.param({"windows": [{**WINDOW, "minReplicas": None}]}, "in exactly one way", id="no demand"),
         pytest.param(
             {"windows": [{**WINDOW, "demand": {"requestsPerSecond": 9, "requestsPerSecondPerPod": 3}}]},

@@ -6,19 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
-import kopf
 import pytest
 import yaml
 
-from prescaler import handlers
-from prescaler.clock import Clock
 from prescaler.kube.client import LEASES
 from prescaler.kube.lease import DURATION_S, LeaderLease
 from tools.cluster import Cluster
@@ -209,40 +205,17 @@ async def test_a_leader_that_vanished_is_replaced_after_its_lease(rig: Rig) -> N
     assert lease.spec.lease_transitions == 2
 
 
-@pytest.fixture
-def health(rig: Rig, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, kopf.Memo]]:
-    """The operator in a thread of this process (kopf ends every other task of its event loop), its probe on a port."""
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
-    clock = Clock()
-    clock.set(INSIDE)
-    memo = kopf.Memo(options=handlers.Options(namespaces=(rig.namespace,), clock=clock))
-    stop = threading.Event()
-    url = f"http://127.0.0.1:{free_port('127.0.0.1')}/healthz"
-    operator = kopf.operator(
-        standalone=True, namespaces=[rig.namespace], liveness_endpoint=url, memo=memo, stop_flag=stop
-    )
-    thread = threading.Thread(target=asyncio.run, args=[operator])
-    thread.start()
-    yield url, memo
-    stop.set()
-    thread.join()
-
-
-async def test_health_fails_when_the_loop_has_stalled(
-    rig: Rig, health: tuple[str, kopf.Memo], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url, memo = health
-    await rig.hpa()
-    await rig.window()
-    await minimum_is(rig, 8)
-    async with httpx.AsyncClient(trust_env=False) as client:
-        answer = await client.get(url)
-        assert (answer.status_code, answer.json()) == (200, {"loop": "turning"})
-        monkeypatch.setattr(memo["running"].loop, "stalled_for_s", lambda: 1000.0)
-        async with asyncio.timeout(20):
-            while (await client.get(url)).status_code == 200:  # noqa: ASYNC110 - kopf keeps an answer for ten seconds
-                await asyncio.sleep(0.2)
-        assert (await client.get(url)).status_code >= 500
+async def test_the_running_process_answers_probes(start: Start) -> None:
+    port = free_port()
+    start("--health-port", str(port))
+    async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(30):
+        while True:
+            try:
+                answer = await client.get(f"http://127.0.0.1:{port}/healthz")
+                break
+            except httpx.TransportError:
+                await asyncio.sleep(0.1)
+    assert (answer.status_code, answer.text) == (200, "turning")
 
 
 async def test_the_api_server_itself_counts_no_writes_when_nothing_changes(api: Cluster, rig: Rig) -> None:

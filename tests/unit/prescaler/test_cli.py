@@ -171,6 +171,11 @@ def with_spec(text: str) -> str:
         ),
         pytest.param(with_spec("  exceptions: [{date: 0001-01-01, action: Skip}]"), "does not match", id="no year"),
         pytest.param(VOLGA.replace("minReplicas: 8", "minReplicas: 1"), "can't lower it", id="below the baseline"),
+        pytest.param(
+            VOLGA.replace("minReplicas: 8", "demand: {requestsPerSecond: 9, requestsPerSecondPerPod: 9}"),
+            "can't lower it",
+            id="a demand below the baseline",
+        ),
         pytest.param(VOLGA.replace("toDay: 26", "toDay: 26, startTime: '24:00'"), "of the next day", id="24:00"),
         pytest.param(VOLGA.replace("Europe/Samara", "Europe/Moscow"), "is there twice", id="a zone twice"),
         pytest.param(VOLGA.replace("name: night", "name: monthly-billing"), "is there twice", id="a window twice"),

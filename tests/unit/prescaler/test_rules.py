@@ -59,16 +59,34 @@ def test_quantities_are_read_as_kubernetes_writes_them(text: str, value: float) 
 
 @pytest.mark.parametrize(
     ("rate", "per_pod", "headroom", "pods"),
-    [(100, 10, "1.1", 11), (1000, 125, "1", 8), (1001, 125, "1", 9), (1, 9, "1", 1)],
+    [
+        (100, 10, "1.1", 11),
+        (1000, 125, "1", 8),
+        (1001, 125, "1", 9),
+        (1, 9, "1", 1),
+        (100_000_000, 100_000_000, "9999.999", 10_000),
+        (7, 3, "1.285714", 3),
+    ],
 )
-def test_demand_is_rounded_up_and_exact(rate: int, per_pod: int, headroom: str, pods: int) -> None:
+def test_demand_is_rounded_up_and_exact_in_the_plan_and_in_the_rules(
+    rate: int, per_pod: int, headroom: str, pods: int
+) -> None:
     assert replicas_for(Fraction(rate), per_pod, headroom) == pods
+    demand = {"requestsPerSecond": rate, "requestsPerSecondPerPod": per_pod, "headroom": headroom}
+    window = {"name": "w", "fromDay": 15, "toDay": 26, "demand": demand}
+    spec(windows=[window], baseline={"minReplicas": pods}, rules=True)
+    if pods < 10_000:
+        with pytest.raises(InvalidSpecError, match="a window asks for less than baseline"):
+            spec(windows=[window], baseline={"minReplicas": pods + 1}, rules=True)
+    peaks = [{"from": "18:00", "to": "22:00", "demand": demand}]
+    with pytest.raises(InvalidSpecError, match="more than its window"):
+        spec(windows=[window | {"peaks": peaks}], baseline={"minReplicas": 1}, rules=True)
 
 
-def spec(**changes: object) -> Spec:
+def spec(*, rules: bool = False, **changes: object) -> Spec:
     window = {"name": "w", "fromDay": 15, "toDay": 26, "minReplicas": 8}
     required = {"targetRef": {"name": "energy"}, "baseline": {"minReplicas": 2}, "timeZones": ["Europe/Moscow"]}
-    return parse({**required, "windows": [window], **changes})
+    return parse({**required, "windows": [window], **changes}, rules=rules)
 
 
 def hpa(minimum: int, *managers: str) -> Hpa:
