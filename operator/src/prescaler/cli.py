@@ -59,8 +59,7 @@ _MONTHS = click.option("--months", type=click.IntRange(1, 240), default=12, show
 @_FROM
 @_EXCEPTIONS
 @click.option("--format", "form", type=click.Choice(["table", "json", "ics"]), default="table", show_default=True)
-@click.option("--plot", type=_FILE, help="Also draw the minimum into this file (.png or .svg).")
-def plan(file: Path, months: int, since: str | None, exceptions: Path | None, form: str, plot: Path | None) -> None:
+def plan(file: Path, months: int, since: str | None, exceptions: Path | None, form: str) -> None:
     """Print every change that the BillingWindow in FILE (- is standard input) will make."""
     loaded = load(file, exceptions)
     schedule = loaded.schedule
@@ -73,8 +72,6 @@ def plan(file: Path, months: int, since: str | None, exceptions: Path | None, fo
         for line in render.table(schedule, start, end):
             click.echo(line)
     _say_what_is_missing(loaded)
-    if plot is not None:
-        _draw(loaded, start, end, plot)
     _fail_for(loaded)
 
 
@@ -207,16 +204,6 @@ def _say_what_is_missing(loaded: Loaded) -> None:
 def _fail_for(loaded: Loaded) -> None:
     if mistakes := loaded.mistakes():
         raise click.ClickException(f"{loaded.name}: {'; '.join(mistakes)}")
-
-
-def _draw(loaded: Loaded, start: datetime, end: datetime, path: Path) -> None:
-    if path.suffix not in {".png", ".svg"}:
-        raise click.ClickException(f"--plot {path}: the name must end in .png or .svg")
-    try:
-        from prescaler.plot import draw  # noqa: PLC0415 - matplotlib is an extra
-    except ImportError as error:
-        raise click.ClickException("--plot needs matplotlib: pip install 'prescaler[plot]'") from error
-    draw(loaded.name, loaded.schedule, start, end, path)
 
 
 def _span(since: str | None, months: int, zone: ZoneInfo) -> tuple[datetime, datetime]:

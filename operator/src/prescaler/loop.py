@@ -25,7 +25,7 @@ from prescaler.kube.see import TARGET_KINDS, WORKLOAD_KINDS, Seen, list_windows,
 from prescaler.window.assess import Assessment, World, assess
 from prescaler.window.carry_out import LeadershipLostError, Outcome, carry_out
 from prescaler.window.declared import CONFIG_MAP_KEPT_S, Broken, Declarations, Declared, list_reader
-from prescaler.window.pods import Pods, ScaleKey, claimed, pods_of, scale_key
+from prescaler.window.pods import Pods, ScaleKey, Watched, claimed, pods_of, watched_of
 from prescaler.window.raised import held
 from prescaler.window.replay import PEAK_KEPT_S, peak_reader
 from prescaler.window.status import status_of
@@ -195,44 +195,32 @@ class Loop:
         kinds |= {d.spec.target_ref.kind for _, d in understood}
         kinds |= {h.kind for w in windows if (h := held(w, now)) is not None} & TARGET_KINDS.keys()
         await see(self._kube, seen, kinds, namespaces, clusterwide=clusterwide)
-        asked = {w.metadata.uid: need for w, d in understood if (need := d.asks(now)) is not None}
-        watched = [(w, d) for w, d in understood if w.metadata.uid in asked]
-        refs = [seen.targets.get((w.metadata.namespace, *d.spec.target)) for w, d in watched]
-        workloads = {ref.spec.scale_target_ref.kind for ref in refs if ref is not None} & WORKLOAD_KINDS.keys()
-        await see(self._kube, seen, workloads, namespaces, clusterwide=clusterwide)
+        watched = watched_of(understood, seen, now)
+        await see(
+            self._kube,
+            seen,
+            {w.scales.kind for w in watched} & WORKLOAD_KINDS.keys(),
+            namespaces,
+            clusterwide=clusterwide,
+        )
         owners = _owners(understood)
-        acting = [(w, d) for w, d in watched if owners.get((w.metadata.namespace, *d.spec.target)) == w.key]
-        pods = self._pods(watched, seen, asked, namespaces, clusterwide=clusterwide)
-        shortages = claimed(acting, pods, asked, seen.around)
+        pods = self._pods(watched, seen, (None,) if clusterwide else tuple(sorted(namespaces)))
+        acting = [w for w in watched if owners.get((w.namespace, *w.declared.spec.target)) == w.window.key]
         self._unreadable = self._unreadable + 1 if seen.unreadable else 0
-        return World(seen, declared, owners, pods, shortages, self._clock.rehearsal)
+        return World(seen, declared, owners, pods, claimed(acting, pods, seen.around), self._clock.rehearsal)
 
     def _declare(self, windows: Sequence[BillingWindow], now: datetime) -> dict[str, Declared | Broken]:
         return {w.metadata.uid: self._declarations.of(w, now) for w in windows}
 
-    def _pods(
-        self,
-        watched: Sequence[tuple[BillingWindow, Declared]],
-        seen: Seen,
-        asked: dict[str, int],
-        namespaces: set[str],
-        *,
-        clusterwide: bool,
-    ) -> dict[str, Pods]:
+    def _pods(self, watched: Sequence[Watched], seen: Seen, scopes: Scopes) -> dict[str, Pods]:
         """What surrounds the targets is asked for only where it explains something: fewer pods Ready than needed."""
-        keys = {w.metadata.uid: scale_key(w, d, seen) for w, d in watched}
-        scales = {uid: self._scales.want(key).value for uid, key in keys.items() if key is not None}
-        pods = {w.metadata.uid: pods_of(w, d, seen, None, None) for w, d in watched}
-        short = [w for w, _ in watched if (pods[w.metadata.uid].ready or 0) < asked[w.metadata.uid]]
-        if not short:
-            return pods
-        scopes: Scopes = (None,) if clusterwide else tuple(sorted(namespaces))
-        seen.around = self._around.want(scopes).value
-        self._around.keep_only({scopes})
-        self._scales.keep_only({key for key in keys.values() if key is not None})
-        return {
-            w.metadata.uid: pods_of(w, d, seen, scales.get(w.metadata.uid), asked[w.metadata.uid]) for w, d in watched
-        }
+        keys = {w.uid: key for w in watched if (key := w.scale_key) is not None}
+        self._scales.keep_only({*keys.values()})
+        scales = {uid: self._scales.want(key).value for uid, key in keys.items()}
+        if any((pods_of(w, seen).ready or 0) < w.need for w in watched):
+            self._around.keep_only({scopes})
+            seen.around = self._around.want(scopes).value
+        return {w.uid: pods_of(w, seen, scales.get(w.uid)) for w in watched}
 
     # ── one object ───────────────────────────────────────────────────────────────────────────────
 
@@ -264,7 +252,7 @@ class Loop:
         words = f"a defect of the operator: {type(error).__name__}: {error!s:.200}"
         verdicts = {"Ready": no("OperatorError", words)}
         with suppress(KubeError):
-            said = Assessment(window, now, (), previous=status_of(window), verdicts=verdicts)
+            said = Assessment(window, now, (), verdicts, status_of(window))
             await tell(self._teller(self._clock.rehearsal), said, Outcome(window.metadata), again=True)
 
     def _failed(self, window: BillingWindow, error: Exception) -> None:

@@ -1,8 +1,6 @@
 """Every Prometheus object of the operator, and nothing else."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Metric
 from prometheus_client.core import GaugeMetricFamily
@@ -29,19 +27,20 @@ WINDOWS = Gauge("prescaler_billing_windows", "BillingWindows seen in the last pa
 UNSEEN = Gauge("prescaler_unseen_namespaces", "Namespaces whose BillingWindows could not be listed in the last pass")
 
 
-@dataclass(slots=True)
-class Figures:
-    """What is told about one BillingWindow."""
+Figures = dict[tuple[str, ...], float]  # of one BillingWindow: (name, a label's value if it has one) -> value
 
-    acts: bool = True
-    phase: str | None = None
-    desired: int | None = None
-    applied: int | None = None
-    ready: int | None = None
-    next_opening: datetime | None = None
-    seconds_early: int | None = None
-    ready_time_p99_s: int | None = None
-    conditions: dict[str, bool] = field(default_factory=dict)
+PER_OBJECT = {
+    "acting": "1 when the object's plan is to be carried out; 0 for Preview, Suspended, Conflicted",
+    "desired_min_replicas": "The minimum that the plan asks for, within the target's maximum",
+    "applied_min_replicas": "The minimum that the target has",
+    "ready_pods": "Pods Ready",
+    "ready_early_seconds": "How long before its start the last window or peak had its pods",
+    "ready_time_p99_seconds": "From raising the minimum to the last pod Ready, p99",
+    "next_opening_timestamp_seconds": "When the next window opens",
+    "phase": "1 for the phase that the plan is in",
+    "condition": "1 when the condition is True, 0 when it is False; absent when unknown",
+}
+LABELS = {"phase": ["phase"], "condition": ["type"]}
 
 
 class PerObject(Collector):
@@ -55,35 +54,16 @@ class PerObject(Collector):
         self.leads: Callable[[], bool] = lambda: True
 
     def collect(self) -> Iterator[Metric]:
-        def gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
-            return GaugeMetricFamily(f"prescaler_{name}", text, labels=["window_namespace", "window", *labels])
-
-        acting = gauge("acting", "1 when the object's plan is to be carried out; 0 for Preview, Suspended, Conflicted")
-        plain = {
-            "desired": gauge("desired_min_replicas", "The minimum that the plan asks for, within the target's maximum"),
-            "applied": gauge("applied_min_replicas", "The minimum that the target has"),
-            "ready": gauge("ready_pods", "Pods Ready"),
-            "seconds_early": gauge(
-                "ready_early_seconds", "How long before its start the last window or peak had its pods"
-            ),
-            "ready_time_p99_s": gauge("ready_time_p99_seconds", "From raising the minimum to the last pod Ready, p99"),
+        families = {
+            name: GaugeMetricFamily(
+                f"prescaler_{name}", text, labels=["window_namespace", "window", *LABELS.get(name, ())]
+            )
+            for name, text in PER_OBJECT.items()
         }
-        opening = gauge("next_opening_timestamp_seconds", "When the next window opens")
-        phase = gauge("phase", "1 for the phase that the plan is in", "phase")
-        condition = gauge("condition", "1 when the condition is True, 0 when it is False; absent when unknown", "type")
         for key, figures in list(self.figures.items()) if self.leads() else ():
-            acting.add_metric(key, figures.acts)
-            for name, family in plain.items():
-                value = getattr(figures, name)
-                if value is not None:
-                    family.add_metric(key, value)
-            if figures.phase is not None:
-                phase.add_metric([*key, figures.phase], 1)
-            if figures.next_opening is not None:
-                opening.add_metric(key, figures.next_opening.timestamp())
-            for kind, holds in figures.conditions.items():
-                condition.add_metric([*key, kind], holds)
-        yield from (acting, *plain.values(), opening, phase, condition)
+            for (name, *labels), value in figures.items():
+                families[name].add_metric([*key, *labels], value)
+        yield from families.values()
 
 
 objects = PerObject()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from prescaler.kube.objects import GROUP, VERSION
-from prescaler.window.schema import InvalidSpecError, checked, spec_schema
+from prescaler.window.schema import InvalidSpecError, checked
 from unit.prescaler.rig import Rig
 from unit.prescaler.test_fuzz import body
 
@@ -20,7 +20,7 @@ SPECS = 1500
 
 def refused_here(spec: Any) -> str | None:
     try:
-        checked(spec, spec_schema(), "spec", rules=True)
+        checked(spec, "spec", rules=True)
     except InvalidSpecError as error:
         return str(error)
     return None

@@ -61,13 +61,6 @@ def test_a_plan_as_a_calendar_has_the_openings(volga: Path) -> None:
     assert all(len(line.encode()) <= 75 for line in text.split("\r\n"))
 
 
-@pytest.mark.parametrize("suffix", ["png", "svg"])
-def test_a_plan_is_drawn(volga: Path, tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"plan.{suffix}"
-    assert prescaler("plan", volga, "--from", "2026-12-01", "--months", 1, "--plot", path).exit_code == 0
-    assert path.read_bytes()[:5] in {b"\x89PNG\r", b"<?xml"}
-
-
 def test_a_difference_tells_when_and_how_much(volga: Path, tmp_path: Path) -> None:
     changed = tmp_path / "new.yaml"
     changed.write_text(VOLGA.replace("toDay: 26", "toDay: 27"))
@@ -101,12 +94,14 @@ def test_the_resource_definition_is_complete() -> None:
     ("broken", "words"),
     [
         pytest.param(VOLGA.replace("Samara", "Samarra"), "there is no time zone `Europe/Samarra`", id="zone"),
-        pytest.param(VOLGA.replace("toDay: 26", "toDay: 32"), "spec.windows[0].toDay: 32 is more than 31", id="day"),
-        pytest.param(VOLGA.replace("leadTime: 30m", "leadTime: 30"), "leadTime", id="duration without a unit"),
         pytest.param(
-            VOLGA.replace("leadTime: 30m", "leadTime: soon"), "leadTime: `soon` does not match", id="duration"
+            VOLGA.replace("toDay: 26", "toDay: 32"),
+            "spec.windows[0].toDay must be smaller than or equal to 31; it is 32",
+            id="day",
         ),
-        pytest.param(VOLGA.replace("leadTime", "leedTime"), "spec.leedTime: unknown field", id="unknown field"),
+        pytest.param(VOLGA.replace("leadTime: 30m", "leadTime: 30"), "leadTime", id="duration without a unit"),
+        pytest.param(VOLGA.replace("leadTime: 30m", "leadTime: soon"), "it is 'soon'", id="duration"),
+        pytest.param(VOLGA.replace("leadTime", "leedTime"), "spec must not contain {'leedTime'}", id="unknown field"),
         pytest.param(
             VOLGA.replace(", minReplicas: 8", ""), "in exactly one way: minReplicas, or demand", id="no demand"
         ),
@@ -131,7 +126,6 @@ def test_a_mistake_in_a_file_is_one_sentence_that_says_where(tmp_path: Path, bro
     [
         pytest.param(["plan", "/nowhere.yaml"], "can't be read", id="no file"),
         pytest.param(["plan", "FILE", "--from", "christmas"], "write a date, as 2026-12-01", id="no date"),
-        pytest.param(["plan", "FILE", "--plot", "x.gif"], "must end in .png or .svg", id="no picture"),
         pytest.param(["release"], "KUBECONFIG", id="no cluster"),
         pytest.param(["report"], "KUBECONFIG", id="no cluster to report of"),
         pytest.param(["run", "-n", "team-*"], "not the name of a namespace", id="a pattern of namespaces"),
@@ -167,9 +161,11 @@ def with_spec(text: str) -> str:
     [
         pytest.param(VOLGA.replace("leadTime: 30m", "leadTime: 9999999d"), "leadTime", id="a lead time without end"),
         pytest.param(
-            with_spec("  exceptions: [{date: 2027-02-30, action: Skip}]"), "not a date of the calendar", id="no day"
+            with_spec("  exceptions: [{date: 2027-02-30, action: Skip}]"),
+            "spec.exceptions[0].date must be date; it is '2027-02-30'",
+            id="no day",
         ),
-        pytest.param(with_spec("  exceptions: [{date: 0001-01-01, action: Skip}]"), "does not match", id="no year"),
+        pytest.param(with_spec("  exceptions: [{date: 0001-01-01, action: Skip}]"), "must match pattern", id="no year"),
         pytest.param(VOLGA.replace("minReplicas: 8", "minReplicas: 1"), "can't lower it", id="below the baseline"),
         pytest.param(
             VOLGA.replace("minReplicas: 8", "demand: {requestsPerSecond: 9, requestsPerSecondPerPod: 9}"),
@@ -177,8 +173,10 @@ def with_spec(text: str) -> str:
             id="a demand below the baseline",
         ),
         pytest.param(VOLGA.replace("toDay: 26", "toDay: 26, startTime: '24:00'"), "of the next day", id="24:00"),
-        pytest.param(VOLGA.replace("Europe/Samara", "Europe/Moscow"), "is there twice", id="a zone twice"),
-        pytest.param(VOLGA.replace("name: night", "name: monthly-billing"), "is there twice", id="a window twice"),
+        pytest.param(VOLGA.replace("Europe/Samara", "Europe/Moscow"), "must contain unique items", id="a zone twice"),
+        pytest.param(
+            VOLGA.replace("name: night", "name: monthly-billing"), "must contain unique items", id="a window twice"
+        ),
         pytest.param(
             VOLGA.replace("toDay: 26", "toDay: 26, peaks: [{from: '18:00', to: '18:00', minReplicas: 9}]"),
             "are the same time",
@@ -191,7 +189,7 @@ def with_spec(text: str) -> str:
         pytest.param("[" * 5000, "can't be read as YAML", id="brackets without end"),
         pytest.param("kind: BillingWindow\nspec: &a [*a]", "metadata.name", id="a list in itself"),
         pytest.param(
-            VOLGA.replace("minReplicas: 8", "minReplicas: " + "9" * 400), "is more than", id="a number without end"
+            VOLGA.replace("minReplicas: 8", "minReplicas: " + "9" * 400), "must be smaller", id="a number without end"
         ),
         pytest.param(VOLGA.replace("Europe/Moscow, ", "'Europe/Mos\\0cow', "), "", id="a zero byte"),
     ],

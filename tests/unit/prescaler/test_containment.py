@@ -124,7 +124,7 @@ async def test_a_write_that_keeps_failing_is_said_and_measured(rig: Rig, part: s
     assert str(status or "no answer") in message
     assert (await rig.status())["appliedMinReplicas"] == 2
     assert reason in await rig.warnings()
-    assert metrics.objects.figures[rig.namespace, "volga"].conditions["Ready"] is False
+    assert metrics.objects.figures[rig.namespace, "volga"]["condition", "Ready"] == 0
     rig.kube.transport = real  # type: ignore[method-assign]  # and taken out again
     await rig.tick()
     assert await rig.minimum() == 8
@@ -247,8 +247,7 @@ async def test_what_does_not_act_shows_no_figures_that_could_page_anybody(rig: R
     await rig.hpa(high=5)
     await rig.window(mode=mode)
     await rig.tick(INSIDE)
-    figures = metrics.objects.figures[rig.namespace, "volga"]
-    assert figures == metrics.Figures(acts=False)
+    assert metrics.objects.figures[rig.namespace, "volga"] == {("acting",): 0}
     assert "NotReadyAtStart" not in await rig.warnings()
 
 
@@ -256,14 +255,14 @@ async def test_what_is_invalid_from_birth_or_after_an_edit_is_measured(rig: Rig)
     await rig.hpa()
     await rig.window(timeZones=["Europe/Moskow"])
     await rig.tick(INSIDE)
-    assert metrics.objects.figures[rig.namespace, "volga"].conditions["Ready"] is False
+    assert metrics.objects.figures[rig.namespace, "volga"]["condition", "Ready"] == 0
     await rig.edit(BW, "volga", {"spec": {"timeZones": ["Europe/Moscow"]}})
     await rig.tick()
-    assert metrics.objects.figures[rig.namespace, "volga"].conditions["Ready"] is True
+    assert metrics.objects.figures[rig.namespace, "volga"]["condition", "Ready"] == 1
     await rig.edit(BW, "volga", {"spec": {"timeZones": ["Europe/Moskow"]}})
     await rig.tick()
     figures = metrics.objects.figures[rig.namespace, "volga"]
-    assert (figures.conditions, figures.phase) == ({"Ready": False, "Rehearsal": True}, None)
+    assert figures == {("acting",): 1, ("condition", "Ready"): 0, ("condition", "Rehearsal"): 1}
 
 
 async def test_twenty_overwrites_in_an_hour_are_one_condition_and_one_event(rig: Rig) -> None:

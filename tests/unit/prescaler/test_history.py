@@ -49,7 +49,7 @@ async def test_a_peak_that_opens_short_of_pods_is_told_like_a_window(prepared: R
     await pods_ready(rig, 12)
     await rig.tick(PEAK_AT + timedelta(minutes=3))
     assert (await runs(rig))[0]["secondsEarly"] == -180
-    assert metrics.objects.figures[rig.namespace, "volga"].seconds_early == -180
+    assert metrics.objects.figures[rig.namespace, "volga"]["ready_early_seconds",] == -180
 
 
 async def test_a_window_that_was_open_before_the_object_was_made_claims_nothing(rig: Rig) -> None:

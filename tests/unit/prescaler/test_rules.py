@@ -89,6 +89,10 @@ def spec(*, rules: bool = False, **changes: object) -> Spec:
     return parse({**required, "windows": [window], **changes}, rules=rules)
 
 
+def test_a_whole_number_may_be_written_with_a_point() -> None:
+    assert spec(baseline={"minReplicas": 2.0}, rules=True).baseline.min_replicas == 2
+
+
 def hpa(minimum: int, *managers: str) -> Hpa:
     owned = OwnedFields(OwnedSpec(min_replicas={}))
     meta = Meta(name="energy", managed_fields=[ManagedFields(manager, owned) for manager in managers])

@@ -105,10 +105,10 @@ class Kube:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
 
-    async def list(self, kind: Kind[T], namespace: str | None, selector: str = "") -> list[T]:
+    async def list(self, kind: Kind[T], namespace: str | None) -> list[T]:
         """An item that can't be understood is left out and counted: it must not cost the others."""
         decode = msgspec.json.Decoder(kind.type).decode
-        query = {"limit": str(PAGE_SIZE)} | ({"labelSelector": selector} if selector else {})
+        query = {"limit": str(PAGE_SIZE)}
         found: list[T] = []
         while True:
             page = msgspec.json.decode(
@@ -144,10 +144,8 @@ class Kube:
         body = await self._request("GET", resource.path(namespace, name, "scale"), "scale")
         return msgspec.json.decode(body, type=o.Scale)
 
-    async def create(self, kind: Kind[T], namespace: str, body: dict[str, Any]) -> T:
-        query = {"fieldManager": FIELD_MANAGER}
-        answer = await self._request("POST", kind.path(namespace), kind.plural, query=query, body=body)
-        return msgspec.json.decode(answer, type=kind.type)
+    async def create(self, kind: Kind[Any], namespace: str, body: dict[str, Any]) -> None:
+        await self._request("POST", kind.path(namespace), kind.plural, query={"fieldManager": FIELD_MANAGER}, body=body)
 
     async def patch(self, kind: Kind[T], seen: o.Meta, changes: dict[str, Any], subresource: str = "") -> T:
         """Merge `changes` into the object if it still is as it was `seen`; else 409: the next tick decides anew."""

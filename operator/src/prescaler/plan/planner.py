@@ -78,6 +78,9 @@ class Plan:
         mine = (o for o in self.openings if o.window == self.now.window and not o.peak)
         return next(mine, None) if self.now.phase in OPEN else None
 
+    def next_window(self, now: datetime) -> Opening | None:
+        return next((o for o in self.openings if o.start > now and not o.peak), None)
+
     @property
     def changes_at(self) -> datetime:
         return self.transitions[0].at if self.transitions else self.until

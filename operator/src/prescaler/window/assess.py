@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 
 from prescaler.kube.client import WINDOWS, Kind
 from prescaler.kube.objects import BillingWindow, Meta
-from prescaler.kube.see import Seen
-from prescaler.plan.planner import Opening, Phase
+from prescaler.kube.see import Key, Seen
+from prescaler.plan.planner import Phase, Plan
 from prescaler.window import raised as raised_
 from prescaler.window.capacity import Shortage, stuck
 from prescaler.window.declared import Broken, Declared
-from prescaler.window.minimum import Decision, Target, decide, target_of
+from prescaler.window.minimum import Decision, decide, target_of
 from prescaler.window.pods import Pods
 from prescaler.window.raised import Raised
-from prescaler.window.spec import DriftPolicy, MaxReplicasPolicy, Mode
+from prescaler.window.spec import DriftPolicy, MaxReplicasPolicy, Mode, Spec
 from prescaler.window.status import Status, status_of
 from prescaler.window.verdict import Verdict, Verdicts, no, unknown, yes
 
@@ -44,10 +44,40 @@ class World:
 
     seen: Seen
     declared: Mapping[str, Declared | Broken]
-    owners: Mapping[tuple[str, str, str], tuple[str, str]]  # which acting BillingWindow a target belongs to
+    owners: Mapping[Key, tuple[str, str]]  # which acting BillingWindow a target belongs to
     pods: Mapping[str, Pods] = field(default_factory=dict)
     shortages: Mapping[str, Shortage] = field(default_factory=dict)
     rehearsal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A BillingWindow that can be understood, and its target."""
+
+    window: BillingWindow
+    declared: Declared
+    world: World
+    now: datetime
+    decision: Decision | None  # None: there is no target
+    pods: Pods
+    owner: tuple[str, str] | None
+
+    @property
+    def acts(self) -> bool:
+        return self.owner == self.window.key
+
+    @property
+    def asked(self) -> int:
+        """The minimum that the plan asks for, within the target's maximum."""
+        return self.decision.asked if self.decision is not None else self.plan.now.replicas
+
+    @property
+    def spec(self) -> Spec:
+        return self.declared.spec
+
+    @property
+    def plan(self) -> Plan:
+        return self.declared.plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,81 +87,62 @@ class Assessment:
     window: BillingWindow
     now: datetime
     to_do: tuple[Write, ...]
-    declared: Declared | None = None
-    acts: bool = True  # whether anybody is to be woken by what is said
-    decision: Decision | None = None
-    target: Target | None = None
-    pods: Pods = field(default_factory=Pods)
+    verdicts: Verdicts
     previous: Status = field(default_factory=Status)
-    verdicts: Verdicts = field(default_factory=dict)
+    case: Case | None = None  # None: it is invalid, or being deleted
     leaves: bool = False  # it is being deleted: there is no status to write any more
+
+    @property
+    def acts(self) -> bool:
+        """Whether anybody is to be woken by what is said."""
+        return self.case is None or self.case.acts
 
 
 def assess(window: BillingWindow, world: World, now: datetime) -> Assessment:
     declared = world.declared[window.metadata.uid]
+    policy = declared.spec.drift_policy if isinstance(declared, Declared) else DriftPolicy.RAISE
     if window.metadata.deletion_timestamp is not None:
-        return Assessment(window, now, _give_back(window, world, declared, now), leaves=True)
+        return Assessment(window, now, _give_back(window, world, policy, now), {}, leaves=True)
+    previous = status_of(window)
     verdicts: Verdicts = {}
     if world.rehearsal is not None:
         verdicts["Rehearsal"] = yes("RehearsalClock", world.rehearsal)
+    over = _give_back_when_over(window, world, policy, now)
     if isinstance(declared, Broken):
         verdicts["Ready"] = _with_what_stays(declared.verdict, window, now)
-        to_do = _give_back_when_over(window, world, declared, now)
-        return Assessment(window, now, to_do, previous=status_of(window), verdicts=verdicts)
-    return _assess(window, declared, world, now, verdicts)
+        return Assessment(window, now, over, verdicts, previous)
+    case = _case(window, declared, world, now, previous)
+    verdicts |= _verdicts(case)
+    return Assessment(window, now, _bring_to_plan(case) if case.acts else over, verdicts, previous, case)
 
 
-def _assess(window: BillingWindow, declared: Declared, world: World, now: datetime, verdicts: Verdicts) -> Assessment:
-    spec, plan, previous = declared.spec, declared.plan, status_of(window)
-    key = (window.metadata.namespace, *spec.target)
+def _case(window: BillingWindow, declared: Declared, world: World, now: datetime, previous: Status) -> Case:
+    spec, key = declared.spec, (window.metadata.namespace, *declared.spec.target)
     found = world.seen.targets.get(key)
-    target = target_of(found) if found is not None else None
-    owner = world.owners.get(key)
-    acts = owner == window.key
     decision = None
-    if target is not None:
+    if found is not None:
         decision = decide(
-            target,
-            plan.now.replicas,
+            target_of(found),
+            declared.plan.now.replicas,
             drift_policy=spec.drift_policy,
             max_policy=spec.max_replicas_policy,
             last_applied=previous.applied_min_replicas,
         )
-    verdicts |= declared.verdicts | _window_verdicts(declared, now)
-    to_do: tuple[Write, ...] = ()
-    if acts and world.seen.why_unreadable(window.metadata.namespace, spec.target_ref.kind) is None:
-        to_do = _bring_to_plan(window, declared, world, target, decision, now)
-    elif not acts:
-        to_do = _give_back_when_over(window, world, declared, now)
     pods = world.pods.get(window.metadata.uid, Pods())
-    verdicts["Ready"] = _ready(window, declared, world, target, decision, owner)
-    if spec.mode is Mode.ACTIVE and not acts and owner is not None:
-        verdicts["Conflicted"] = yes("OlderWins", verdicts["Ready"].message)
-    if decision is not None and target is not None:
-        asked = decision.asked
-        verdicts["PreScaled"] = _prescaled(declared, asked, pods.ready)
-        verdicts["WithinMaximum"] = _within_maximum(declared, target)
-        if acts:
-            verdicts["CapacitySufficient"] = _capacity(window, declared, world, target, pods, now)
-    return Assessment(window, now, to_do, declared, acts, decision, target, pods, previous, verdicts)
+    return Case(window, declared, world, now, decision, pods, world.owners.get(key))
 
 
 # ── what is to be done ───────────────────────────────────────────────────────────────────────────
 
 
-def _bring_to_plan(
-    window: BillingWindow,
-    declared: Declared,
-    world: World,
-    target: Target | None,
-    decision: Decision | None,
-    now: datetime,
-) -> tuple[Write, ...]:
-    spec, plan = declared.spec, declared.plan
-    held = raised_.held(window, now)
+def _bring_to_plan(case: Case) -> tuple[Write, ...]:
+    window, spec, plan, decision = case.window, case.spec, case.plan, case.decision
+    if case.world.seen.why_unreadable(window.metadata.namespace, spec.target_ref.kind) is not None:
+        return ()
+    held = raised_.held(window, case.now)
     to_do: list[Write] = []
     if held is not None and (held.kind, held.name) != spec.target:  # the target was changed while it was raised
-        to_do += _lower(window, world, held, spec.drift_policy)
+        to_do += _lower(window, case.world, held, spec.drift_policy)
     wants = plan.now.replicas > spec.baseline.min_replicas
     works = decision is not None and decision.blocked is None
     if wants and works:
@@ -139,25 +150,28 @@ def _bring_to_plan(
         patch = raised_.hold(window, note)
         if patch is not None:
             to_do.append(Write(WINDOWS, window.metadata, patch))
-    if decision is not None and target is not None and decision.writes:
-        change = target.patch(decision.minimum)
-        to_do.append(Write(target.resource, target.meta, change, True, decision.replaces_drift))
-    foreign = target is None or target.foreign is not None
+    to_do += _set(decision)
+    foreign = decision is None or decision.target.foreign is not None
     if held is not None and not wants and (works or foreign):
         to_do.append(Write(WINDOWS, window.metadata, raised_.let_go(window)))
     return tuple(to_do)
 
 
-def _give_back_when_over(
-    window: BillingWindow, world: World, declared: Declared | Broken, now: datetime
-) -> tuple[Write, ...]:
+def _set(decision: Decision | None, *, may_be_refused: bool = False) -> list[Write]:
+    if decision is None or not decision.writes:
+        return []
+    target, drifted = decision.target, decision.drift is not None
+    return [Write(target.resource, target.meta, target.patch(decision.minimum), True, drifted, may_be_refused)]
+
+
+def _give_back_when_over(window: BillingWindow, world: World, policy: DriftPolicy, now: datetime) -> tuple[Write, ...]:
     held = raised_.held(window, now)
     if held is None or (now < held.until and not _has_heir(window, world, held)):
         return ()
-    return _give_back(window, world, declared, now)
+    return _give_back(window, world, policy, now)
 
 
-def _give_back(window: BillingWindow, world: World, declared: Declared | Broken, now: datetime) -> tuple[Write, ...]:
+def _give_back(window: BillingWindow, world: World, policy: DriftPolicy, now: datetime) -> tuple[Write, ...]:
     """The target first, then the note; let go whatever becomes of the target."""
     held = raised_.held(window, now)
     if held is None:
@@ -165,7 +179,6 @@ def _give_back(window: BillingWindow, world: World, declared: Declared | Broken,
     unreadable = world.seen.why_unreadable(window.metadata.namespace, held.kind)
     if unreadable is not None and unreadable.status not in {403, 404}:
         return ()  # it will be readable again; a missing permission or kind would keep the window for ever
-    policy = declared.spec.drift_policy if isinstance(declared, Declared) else DriftPolicy.RAISE
     return (*_lower(window, world, held, policy), Write(WINDOWS, window.metadata, raised_.let_go(window)))
 
 
@@ -173,11 +186,7 @@ def _lower(window: BillingWindow, world: World, held: Raised, policy: DriftPolic
     found = world.seen.targets.get((window.metadata.namespace, held.kind, held.name))
     if found is None or _has_heir(window, world, held):
         return []
-    target = target_of(found)
-    decision = decide(target, held.baseline, drift_policy=policy)
-    if not decision.writes:
-        return []
-    return [Write(target.resource, target.meta, target.patch(decision.minimum), True, may_be_refused=True)]
+    return _set(decide(target_of(found), held.baseline, drift_policy=policy), may_be_refused=True)
 
 
 def _has_heir(window: BillingWindow, world: World, held: Raised) -> bool:
@@ -189,35 +198,42 @@ def _has_heir(window: BillingWindow, world: World, held: Raised) -> bool:
 # ── what is to be said ───────────────────────────────────────────────────────────────────────────
 
 
-def _ready(
-    window: BillingWindow,
-    declared: Declared,
-    world: World,
-    target: Target | None,
-    decision: Decision | None,
-    owner: tuple[str, str] | None,
-) -> Verdict:
-    spec = declared.spec
-    unreadable = world.seen.why_unreadable(window.metadata.namespace, spec.target_ref.kind)
+def _verdicts(case: Case) -> Verdicts:
+    ready = _ready(case)
+    said = case.declared.verdicts | {"WindowActive": _window_active(case), "Ready": ready}
+    if case.spec.mode is Mode.ACTIVE and not case.acts and case.owner is not None:
+        said["Conflicted"] = yes("OlderWins", ready.message)
+    if case.decision is not None:
+        said["PreScaled"] = _prescaled(case, case.decision.asked)
+        said["WithinMaximum"] = _within_maximum(case, case.decision)
+        if case.acts:
+            said["CapacitySufficient"] = _capacity(case, case.decision)
+    return said
+
+
+def _ready(case: Case) -> Verdict:
+    spec, decision = case.spec, case.decision
+    unreadable = case.world.seen.why_unreadable(case.window.metadata.namespace, spec.target_ref.kind)
     verdict: Verdict
     if spec.mode is Mode.SUSPENDED:
         verdict = unknown("Suspended", "suspended: nothing is changed")
     elif unreadable is not None:
         verdict = no("TargetUnreadable", f"the {spec.target_ref.kind}s can't be listed: {unreadable}")
-    elif target is None or decision is None:
+    elif decision is None:
         verdict = no("TargetNotFound", f"there is no {spec.target_ref.kind} {spec.target_ref.name}")
     elif spec.mode is Mode.PREVIEW:
+        target = decision.target
         words = f"preview: the minimum of {target.name} is {target.minimum} and would be {decision.minimum}"
         verdict = yes("Preview", words)
-    elif owner != window.key:
-        verdict = no("Conflicted", f"{target.name} belongs to the older BillingWindow {owner[1] if owner else '?'}")
+    elif not case.acts:
+        older = case.owner[1] if case.owner else "?"
+        verdict = no("Conflicted", f"{decision.target.name} belongs to the older BillingWindow {older}")
     elif decision.blocked is not None:
         verdict = no(decision.blocked.reason, decision.blocked.message)
     else:
-        words = f"the minimum of {target.name} is {decision.minimum}"
-        short = decision.short_of
+        words, short = f"the minimum of {decision.target.name} is {decision.minimum}", decision.short_of
         return yes("Clamped", f"{words}: {short.message}") if short is not None else yes("Applied", words)
-    return verdict if owner == window.key else _with_what_stays(verdict, window, declared.plan.made_at)
+    return verdict if case.acts else _with_what_stays(verdict, case.window, case.plan.made_at)
 
 
 def _with_what_stays(verdict: Verdict, window: BillingWindow, now: datetime) -> Verdict:
@@ -228,18 +244,19 @@ def _with_what_stays(verdict: Verdict, window: BillingWindow, now: datetime) -> 
     return verdict._replace(message=f"{verdict.message}; {stays}")
 
 
-def _window_verdicts(declared: Declared, now: datetime) -> Verdicts:
-    plan, zone = declared.plan, declared.schedule.zones[0]
+def _window_active(case: Case) -> Verdict:
+    plan, zone = case.plan, case.declared.schedule.zones[0]
     opened, phase = plan.open_now, plan.now.phase.value
     if opened is not None:
-        return {"WindowActive": yes(phase, f"{opened.window} is open until {wall(opened.end, zone)}")}
-    following = next((o for o in plan.openings if o.start > now and not o.peak), None)
+        return yes(phase, f"{opened.window} is open until {wall(opened.end, zone)}")
+    following = plan.next_window(case.now)
     words = f"{following.window} opens {wall(following.start, zone)}" if following else "no window opens in two months"
-    return {"WindowActive": no(phase, words)}
+    return no(phase, words)
 
 
-def _prescaled(declared: Declared, asked: int, ready: int | None) -> Verdict:
-    if declared.plan.now.phase in {Phase.IDLE, Phase.RAMP_DOWN}:
+def _prescaled(case: Case, asked: int) -> Verdict:
+    ready = case.pods.ready
+    if case.plan.now.phase in {Phase.IDLE, Phase.RAMP_DOWN}:
         return no("NotNeeded", "no window is open or about to open")
     if ready is None:
         return unknown("UnknownTarget", "how many pods are Ready can't be told")
@@ -248,61 +265,55 @@ def _prescaled(declared: Declared, asked: int, ready: int | None) -> Verdict:
     return no("PodsNotReady", f"{ready} of {asked} Ready")
 
 
-def _within_maximum(declared: Declared, target: Target) -> Verdict:
-    highest = declared.schedule.highest
+def _within_maximum(case: Case, decision: Decision) -> Verdict:
+    highest, target = case.declared.schedule.highest, decision.target
     words = f"the maximum of {target.name} is {target.maximum}; the plan asks for up to {highest}"
     return yes("Within", words) if highest <= target.maximum else no("MaxReplicasTooLow", words)
 
 
-def _capacity(
-    window: BillingWindow, declared: Declared, world: World, target: Target, pods: Pods, now: datetime
-) -> Verdict:
+def _capacity(case: Case, decision: Decision) -> Verdict:
     """First what Kubernetes says about pods that don't start, then what doesn't fit, last what is too slow."""
-    asked = declared.asks(now)
+    target, pods, asked = decision.target, case.pods, case.declared.asks(case.now)
     if asked is None:
         return unknown("NotChecked", "checked from a whole lead time before the first step on")
-    if asked > target.maximum and declared.spec.max_replicas_policy is MaxReplicasPolicy.FAIL:
-        return _wont_be(Shortage("MaxReplicasTooLow", _within_maximum(declared, target).message), declared, now)
+    if asked > target.maximum and case.spec.max_replicas_policy is MaxReplicasPolicy.FAIL:
+        return _wont_be(case, Shortage("MaxReplicasTooLow", _within_maximum(case, decision).message))
     asked, ready = min(asked, target.maximum), pods.ready
     if ready is None:
         return unknown("UnknownTarget", "how many pods are Ready can't be told")
-    if ready >= asked or declared.plan.now.phase is Phase.RAMP_DOWN:
+    if ready >= asked or case.plan.now.phase is Phase.RAMP_DOWN:
         return yes("Sufficient", f"{asked} of {asked} pods are Ready" if ready >= asked else "fewer are needed")
     shortage = (
         stuck(pods.workload, target.scales.name, pods.live or ())
-        or world.shortages.get(window.metadata.uid)
-        or _too_slow(declared, target, ready, now)
+        or case.world.shortages.get(case.window.metadata.uid)
+        or _too_slow(case, target.maximum, ready)
     )
-    return _wont_be(shortage, declared, now) if shortage is not None else _room(declared, world, pods, asked)
+    return _wont_be(case, shortage) if shortage is not None else _room(case, asked)
 
 
-def _room(declared: Declared, world: World, pods: Pods, asked: int) -> Verdict:
-    around = world.seen.around
-    if around is None or pods.template is None:
+def _room(case: Case, asked: int) -> Verdict:
+    around = case.world.seen.around
+    if around is None or case.pods.template is None:
         return unknown("NotReadYet", "pods, nodes and quotas are being read")
     words = f"nothing stands in the way of {asked} pods"
-    if declared.spec.capacity.nodes == "Check" and not around.everywhere:
+    if case.spec.capacity.nodes == "Check" and not around.everywhere:
         words += "; the nodes are not checked: no permission to list nodes and all pods"
     return yes("Sufficient", words)
 
 
-def _wont_be(shortage: Shortage, declared: Declared, now: datetime) -> Verdict:
-    coming = _deadlines(declared, now)
+def _wont_be(case: Case, shortage: Shortage) -> Verdict:
+    coming = case.declared.deadlines(case.now)
     message = shortage.message
     if coming:
-        at = wall(coming[0].start, declared.schedule.zones[0])
+        at = wall(coming[0].start, case.declared.schedule.zones[0])
         message += f". {coming[0].window} needs {coming[0].replicas} pods at {at}"
     return no(shortage.reason, message)
 
 
-def _deadlines(declared: Declared, now: datetime) -> list[Opening]:
-    return [d for d in declared.plan.deadlines if now < d.start <= now + declared.horizon]
-
-
-def _too_slow(declared: Declared, target: Target, ready: int, now: datetime) -> Shortage | None:
-    soon = [d for d in _deadlines(declared, now) if d.start <= now + declared.lead / 2]
-    late = next((d for d in soon if ready < min(d.replicas, target.maximum)), None)
-    if late is None or declared.plan.now.phase is Phase.IDLE:
+def _too_slow(case: Case, maximum: int, ready: int) -> Shortage | None:
+    soon = [d for d in case.declared.deadlines(case.now) if d.start <= case.now + case.declared.lead / 2]
+    late = next((d for d in soon if ready < min(d.replicas, maximum)), None)
+    if late is None or case.plan.now.phase is Phase.IDLE:
         return None
     return Shortage("StillStarting", f"only {ready} of {late.replicas} pods are Ready in half the lead time")
 

@@ -15,7 +15,7 @@ from prescaler.kube.client import CONFIG_MAPS, Kube
 from prescaler.kube.fetched import Fetched
 from prescaler.kube.objects import BillingWindow
 from prescaler.plan.occurrences import without_effect
-from prescaler.plan.planner import Plan, plan
+from prescaler.plan.planner import Opening, Plan, plan
 from prescaler.plan.schedule import Exemption, Schedule
 from prescaler.window import replay
 from prescaler.window.schema import InvalidSpecError
@@ -60,9 +60,12 @@ class Declared:
         """How long before a start its pods are looked at: a whole lead time before the first step."""
         return timedelta(seconds=self.schedule.lead_s + self.schedule.before_s)
 
+    def deadlines(self, now: datetime) -> list[Opening]:
+        return [d for d in self.plan.deadlines if now < d.start <= now + self.horizon]
+
     def asks(self, now: datetime) -> int | None:
         """The most that the plan asks for until the horizon; None when nothing is open, coming or being left."""
-        deadlines = [d.replicas for d in self.plan.deadlines if now < d.start <= now + self.horizon]
+        deadlines = [d.replicas for d in self.deadlines(now)]
         raised = self.plan.now.replicas > self.schedule.baseline
         return max([self.plan.now.replicas, *deadlines]) if deadlines or raised or self.plan.open_now else None
 

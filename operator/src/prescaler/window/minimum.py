@@ -57,16 +57,13 @@ class Target:
 class Decision:
     """`minimum` is what holds once it is done; `asked` what the plan wants, within the target's maximum."""
 
+    target: Target
     minimum: int
     asked: int
     writes: bool = False
     blocked: Fact | None = None
     drift: Fact | None = None
     short_of: Fact | None = None
-
-    @property
-    def replaces_drift(self) -> bool:
-        return self.writes and self.drift is not None
 
 
 def target_of(found: Hpa | ScaledObject) -> Target:
@@ -114,16 +111,16 @@ def decide(
     if blocked is None and max_policy is MaxReplicasPolicy.FAIL:
         blocked = short_of
     if blocked is not None:
-        return Decision(current, asked, blocked=blocked, short_of=short_of)
+        return Decision(target, current, asked, blocked=blocked, short_of=short_of)
     if drift_policy is DriftPolicy.RAISE and current > asked and target.holders:
         kept = f"the minimum is {current}, set by {_names(target.holders)}; the plan asks for {asked}"
         higher = Fact("HigherMinimumKept", f"{kept}. It is left alone (driftPolicy: Raise)")
-        return Decision(current, asked, drift=higher, short_of=short_of)
+        return Decision(target, current, asked, drift=higher, short_of=short_of)
     drift: Fact | None = None
     if asked != current and target.holders and last_applied == asked:
         words = f"{_names(target.holders)} had set the minimum to {current}; it is {asked} again"
         drift = Fact("Overwritten", words)
-    return Decision(asked, asked, writes=asked != current, drift=drift, short_of=short_of)
+    return Decision(target, asked, asked, writes=asked != current, drift=drift, short_of=short_of)
 
 
 def _holders(meta: Meta, *, orphaned: bool) -> frozenset[str]:

@@ -6,14 +6,22 @@ a kind of one's own) the pods are counted by the selector that the subresource n
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
 from prescaler.kube.around import Around, PodSeen
-from prescaler.kube.objects import BillingWindow, PodSpec, Requirement, Scale, Selector, Workload
+from prescaler.kube.objects import (
+    BillingWindow,
+    PodSpec,
+    Requirement,
+    Scale,
+    ScaleTargetRef,
+    Selector,
+    Workload,
+)
 from prescaler.kube.see import WORKLOAD_KINDS, Seen
 from prescaler.window.capacity import Claim, Shortage, shortages
 from prescaler.window.declared import Declared
-from prescaler.window.minimum import target_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,72 +33,74 @@ class Pods:
     workload: Workload | None = None
 
 
-class ScaleKey(NamedTuple):
-    """Of an object whose kind is known by name only."""
-
-    api_version: str
-    kind: str
-    namespace: str
-    name: str
+ScaleKey = tuple[str, str, str, str]  # apiVersion, kind, namespace, name of an object whose kind is known by name only
 
 
-def scale_key(window: BillingWindow, declared: Declared, seen: Seen) -> ScaleKey | None:
-    """What has to be asked for its scale, if the target's workload is of an unusual kind."""
-    found = seen.targets.get((window.metadata.namespace, *declared.spec.target))
-    if found is None:
-        return None
-    ref = found.spec.scale_target_ref
-    if ref.kind in WORKLOAD_KINDS or not ref.name:
-        return None
-    return ScaleKey(ref.api_version, ref.kind, window.metadata.namespace, ref.name)
+class Watched(NamedTuple):
+    """A BillingWindow for whose target pods are needed now or soon."""
+
+    window: BillingWindow
+    declared: Declared
+    scales: ScaleTargetRef
+    need: int
+
+    @property
+    def uid(self) -> str:
+        return self.window.metadata.uid
+
+    @property
+    def namespace(self) -> str:
+        return self.window.metadata.namespace
+
+    @property
+    def scale_key(self) -> ScaleKey | None:
+        """What has to be asked for its scale: a workload of an unusual kind."""
+        ref = self.scales
+        usual = ref.kind in WORKLOAD_KINDS or not ref.name
+        return None if usual else (ref.api_version, ref.kind, self.namespace, ref.name)
 
 
-def pods_of(window: BillingWindow, declared: Declared, seen: Seen, scale: Scale | None, asked: int | None) -> Pods:
-    """The living pods themselves are looked up only where fewer are Ready than `asked`."""
-    namespace = window.metadata.namespace
-    found = seen.targets.get((namespace, *declared.spec.target))
-    if found is None:
-        return Pods()
-    ref, around = target_of(found).scales, seen.around
-    workload = seen.workloads.get((namespace, ref.kind, ref.name))
+def watched_of(understood: Sequence[tuple[BillingWindow, Declared]], seen: Seen, now: datetime) -> list[Watched]:
+    found = ((w, d, seen.targets.get((w.metadata.namespace, *d.spec.target)), d.asks(now)) for w, d in understood)
+    return [
+        Watched(w, d, t.spec.scale_target_ref, need) for w, d, t, need in found if t is not None and need is not None
+    ]
+
+
+def pods_of(watched: Watched, seen: Seen, scale: Scale | None = None) -> Pods:
+    """The living pods themselves are looked up only where fewer are Ready than needed."""
+    around = seen.around if seen.around is not None and seen.around.pods is not None else None
+    workload = seen.workloads.get((watched.namespace, watched.scales.kind, watched.scales.name))
     if workload is not None:
-        ready, status = workload.status.ready_replicas, workload.status
-        short = around is not None and around.pods is not None and asked is not None and ready < asked
-        live = around.matching(namespace, workload.spec.selector) if short and around is not None else None
-        return Pods(ready, status.replicas, live, workload.spec.template.spec, workload)
-    if scale is None or around is None or around.pods is None:
+        ready, short = workload.status.ready_replicas, workload.status.ready_replicas < watched.need
+        live = around.matching(watched.namespace, workload.spec.selector) if short and around is not None else None
+        return Pods(ready, workload.status.replicas, live, workload.spec.template.spec, workload)
+    if scale is None or around is None:
         return Pods()
-    live = around.matching(namespace, _selector(scale.status.selector))
-    ready = sum(pod.ready for pod in live)
-    return Pods(ready, scale.status.replicas, live, live[0].template if live else None)
+    live = around.matching(watched.namespace, _selector(scale.status.selector))
+    return Pods(sum(pod.ready for pod in live), scale.status.replicas, live, live[0].template if live else None)
 
 
-def claimed(
-    acting: Sequence[tuple[BillingWindow, Declared]],
-    pods: Mapping[str, Pods],
-    asked: Mapping[str, int],
-    around: Around | None,
-) -> dict[str, Shortage]:
+def claimed(acting: Sequence[Watched], pods: Mapping[str, Pods], around: Around | None) -> dict[str, Shortage]:
     """What each acting window falls short of, the older ones served first."""
     if around is None or around.pods is None:
         return {}
     claims: list[Claim] = []
     waiting: set[int] = set()
-    for window, declared in sorted(acting, key=lambda pair: (pair[0].metadata.creation_timestamp, pair[0].key)):
-        uid = window.metadata.uid
-        found, need = pods.get(uid, Pods()), asked.get(uid)
-        if need is None or found.live is None or found.template is None or (found.ready or 0) >= need:
+    for each in sorted(acting, key=lambda w: (w.window.metadata.creation_timestamp, w.window.key)):
+        found = pods[each.uid]
+        if found.live is None or found.template is None or (found.ready or 0) >= each.need:
             continue
         unplaced = [p for p in found.live if not p.node]
         waiting |= {id(p) for p in unplaced}
         claims.append(
             Claim(
-                uid=uid,
-                namespace=window.metadata.namespace,
-                missing=max(0, need - len(found.live)),
-                unplaced=max(0, need - (len(found.live) - len(unplaced))),
+                uid=each.uid,
+                namespace=each.namespace,
+                missing=max(0, each.need - len(found.live)),
+                unplaced=max(0, each.need - (len(found.live) - len(unplaced))),
                 template=found.template,
-                check_nodes=declared.spec.capacity.nodes == "Check",
+                check_nodes=each.declared.spec.capacity.nodes == "Check",
             )
         )
     return shortages(claims, around, frozenset(waiting)) if claims else {}

@@ -68,24 +68,23 @@ async def tell(teller: Teller, assessment: Assessment, outcome: Outcome, *, agai
 
 def show(assessment: Assessment, status: Status, verdicts: Verdicts) -> None:
     """The metrics of one object; of one that doesn't act only that it doesn't."""
-    figures = metrics.Figures(acts=assessment.acts)
+    figures: metrics.Figures = {("acting",): assessment.acts}
     if assessment.acts:
-        figures.conditions = {
-            kind: verdict.status == "True"
-            for kind, verdict in verdicts.items()
-            if VERDICTS[kind].bad is not None and verdict.status != "Unknown"
+        for kind, verdict in verdicts.items():
+            if VERDICTS[kind].bad is not None and verdict.status != "Unknown":
+                figures["condition", kind] = verdict.status == "True"
+    if assessment.acts and (case := assessment.case) is not None:
+        following = case.plan.next_window(assessment.now)
+        told = {
+            "desired_min_replicas": case.asked,
+            "applied_min_replicas": status.applied_min_replicas,
+            "ready_pods": case.pods.ready,
+            "ready_early_seconds": next((r.seconds_early for r in status.history if r.seconds_early is not None), None),
+            "ready_time_p99_seconds": status.ready_time.p99_seconds if status.ready_time is not None else None,
+            "next_opening_timestamp_seconds": following.start.timestamp() if following is not None else None,
         }
-    declared = assessment.declared
-    if assessment.acts and declared is not None:
-        following = next((o.start for o in declared.plan.openings if o.start > assessment.now and not o.peak), None)
-        last = next((run for run in status.history if run.seconds_early is not None), None)
-        figures.phase = declared.plan.now.phase.value
-        figures.desired = assessment.decision.asked if assessment.decision is not None else declared.plan.now.replicas
-        figures.applied = status.applied_min_replicas
-        figures.ready = assessment.pods.ready
-        figures.next_opening = following
-        figures.seconds_early = last.seconds_early if last is not None else None
-        figures.ready_time_p99_s = status.ready_time.p99_seconds if status.ready_time is not None else None
+        figures |= {(name,): value for name, value in told.items() if value is not None}
+        figures["phase", case.plan.now.phase.value] = 1
     metrics.show(assessment.window.key, figures)
 
 
