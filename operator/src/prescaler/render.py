@@ -1,8 +1,10 @@
 """A plan for people and programs: a table in local times, JSON, a calendar, and what changes between two plans."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import groupby, pairwise
+from operator import itemgetter
 from zoneinfo import ZoneInfo
 
 from prescaler.plan.planner import State, Transition, openings, state_at, transitions
@@ -58,33 +60,22 @@ def calendar(name: str, schedule: Schedule, since: datetime, until: datetime) ->
 
 def differences(old: Schedule, new: Schedule, since: datetime, until: datetime) -> Iterator[str]:
     """Every stretch of time for which two schedules ask for different minimums."""
-    before, after = _steps(old, since, until), _steps(new, since, until)
-    moments = sorted({at for at, _ in (*before, *after)})
-    stretch: tuple[datetime, int, int] | None = None
-    for at in moments:
-        pair = (_value(before, at), _value(after, at))
-        if stretch is not None and stretch[1:] != pair:
-            if stretch[1] != stretch[2]:
-                yield _stretch(stretch, at, new)
-            stretch = None
-        stretch = stretch or (at, *pair)
-    if stretch is not None and stretch[1] != stretch[2]:
-        yield _stretch(stretch, until, new)
+    zone = new.zones[0]
+    asked = [0, 0]
+    known: dict[datetime, tuple[int, ...]] = {}
+    for at, which, replicas in sorted([*_steps(0, old, since, until), *_steps(1, new, since, until)]):
+        asked[which] = replicas
+        known[at] = tuple(asked)
+    changes = [next(alike) for _, alike in groupby(known.items(), key=itemgetter(1))]
+    for (start, (before, after)), (end, _) in pairwise([*changes, (until, ())]):
+        if before != after:
+            yield f"{_local(start, zone)} to {_local(end, zone)}: {before} -> {after} ({after - before:+d})"
 
 
-def _stretch(stretch: tuple[datetime, int, int], end: datetime, schedule: Schedule) -> str:
-    start, old, new = stretch
-    zone = schedule.zones[0]
-    return f"{_local(start, zone)} to {_local(end, zone)}: {old} -> {new} ({new - old:+d})"
-
-
-def _steps(schedule: Schedule, since: datetime, until: datetime) -> list[tuple[datetime, int]]:
-    changes: Sequence[Transition] = transitions(schedule, since + timedelta(seconds=1), until)
-    return [(since, state_at(schedule, since).replicas), *((t.at, t.state.replicas) for t in changes)]
-
-
-def _value(steps: list[tuple[datetime, int]], at: datetime) -> int:
-    return next(replicas for moment, replicas in reversed(steps) if moment <= at)
+def _steps(which: int, schedule: Schedule, since: datetime, until: datetime) -> Iterator[tuple[datetime, int, int]]:
+    yield since, which, state_at(schedule, since).replicas
+    for at, state in transitions(schedule, since + timedelta(seconds=1), until):
+        yield at, which, state.replicas
 
 
 def _local(at: datetime, zone: ZoneInfo) -> str:

@@ -153,7 +153,7 @@ def _cause(pod: Pod) -> tuple[str, str] | None:
         if condition.type == "PodScheduled" and condition.reason == "Unschedulable":
             return "Unschedulable", f"can't be scheduled: {condition.message}"
     for container in pod.status.container_statuses:
-        waiting = container.state.waiting
+        waiting = container.state.get("waiting")
         if waiting is not None and waiting.reason in _PULL_PROBLEMS:
             return "ImagePull", f"the image can't be pulled: {waiting.reason} {waiting.message}".rstrip()
         if waiting is not None and waiting.reason in {"CrashLoopBackOff", "CreateContainerConfigError"}:

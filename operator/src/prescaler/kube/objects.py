@@ -36,7 +36,6 @@ class ManagedFields(_Fields):
 
 class OwnerReference(_Fields):
     kind: str = ""
-    name: str = ""
 
 
 class Meta(_Fields):
@@ -151,13 +150,9 @@ class Waiting(_Fields):
     message: str = ""
 
 
-class ContainerState(_Fields):
-    waiting: Waiting | None = None
-
-
 class ContainerStatus(_Fields):
     name: str = ""
-    state: ContainerState = field(default_factory=ContainerState)
+    state: dict[str, Waiting] = {}  # only the key `waiting` is read
 
 
 class PodStatus(_Fields):
@@ -284,7 +279,6 @@ class ConfigMap(_Fields):
 class LeaseSpec(_Fields):
     holder_identity: str | None = None
     lease_duration_seconds: int | None = None
-    renew_time: datetime | None = None
     lease_transitions: int | None = None
 
 
