@@ -128,11 +128,8 @@ def _objects(module: Any) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _gauges() -> Iterator[tuple[str, str, str, str]]:
-    """Those that the operator makes anew for every scrape, of one invented BillingWindow."""
-    figures = prescaler.metrics.Figures(phase="Idle", conditions={"Ready": True})
-    objects = prescaler.metrics.PerObject()
-    objects.figures["namespace", "name"] = figures
-    for family in objects.collect():
+    """Those that the operator makes anew for every scrape."""
+    for family in prescaler.metrics.PerObject().collect():
         yield family.name, family.type, ", ".join(code(label) for label in family._labelnames), family.documentation  # type: ignore[attr-defined]  # each is a GaugeMetricFamily
 
 
