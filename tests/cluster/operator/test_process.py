@@ -18,7 +18,7 @@ import yaml
 from prescaler.kube.client import LEASES
 from prescaler.kube.lease import DURATION_S, LeaderLease
 from tools.cluster import Cluster
-from tools.local.waiting import free_port
+from tools.local.waiting import free_port, until
 from unit.prescaler.rig import END, INSIDE, Rig
 
 pytestmark = pytest.mark.cluster
@@ -208,14 +208,15 @@ async def test_a_leader_that_vanished_is_replaced_after_its_lease(rig: Rig) -> N
 async def test_the_running_process_answers_probes(start: Start) -> None:
     port = free_port()
     start("--health-port", str(port))
-    async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(30):
-        while True:
-            try:
-                answer = await client.get(f"http://127.0.0.1:{port}/healthz")
-                break
-            except httpx.TransportError:
-                await asyncio.sleep(0.1)
-    assert (answer.status_code, answer.text) == (200, "turning")
+
+    def health() -> tuple[int, str] | None:
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False)
+        except httpx.TransportError:
+            return None
+        return answer.status_code, answer.text
+
+    assert await asyncio.to_thread(until, health, "the probe is answered", 30) == (200, "turning")
 
 
 async def test_the_api_server_itself_counts_no_writes_when_nothing_changes(api: Cluster, rig: Rig) -> None:
