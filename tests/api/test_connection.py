@@ -111,6 +111,17 @@ def test_a_body_in_one_piece_with_the_end_of_its_head_is_no_header(service: Serv
         assert connection.answer().status == 201
 
 
+@pytest.mark.parametrize("end", [pytest.param(b"\r\n", id="behind a line"), pytest.param(b"\r\n\r\n", id="in a line")])
+def test_large_headers_are_refused_also_when_nearly_all_come_at_once(service: ServiceThread, end: bytes) -> None:
+    whole = b"GET /livez HTTP/1.1\r\nHost: t\r\nX-A: " + b"a" * 20_000 + b"\r\n\r\n"
+    with closing(RawConnection(service)) as connection:
+        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.send(whole.removesuffix(end))
+        exchange(service, request("GET", "/livez"))  # by then the service has read them
+        connection.send(end)
+        assert connection.answer("GET").status == 431
+
+
 def test_connections_beyond_the_limit_are_answered_503(start_service: StartService) -> None:
     service = start_service(connections_max=10)
     with ExitStack() as opened:

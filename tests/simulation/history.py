@@ -12,8 +12,10 @@ import logging
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from energy.domain.reading import Outcome, Reading
 from energy.ingest.committer import Committer

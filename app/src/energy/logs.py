@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Literal
 
-request_id: ContextVar[str] = ContextVar("request_id", default="")
+request_id: ContextVar[bytes] = ContextVar("request_id", default=b"")
 
 
 class Seldom:
@@ -40,7 +40,7 @@ class Seldom:
 
 class _WithRequestId(logging.Filter):
     def filter(self, record: logging.LogRecord) -> Literal[True]:
-        record.request_id = request_id.get()
+        record.request_id = request_id.get().decode()
         return True
 
 

@@ -175,6 +175,7 @@ class Service:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        metrics.count_answered()
         await self._rejudging.stop(_REJUDGE_AT_STOP_S)
         databases = (self.database, self.reads, self.replica, self._probe)
         await asyncio.gather(*(database.close() for database in databases if database is not None))
@@ -275,6 +276,7 @@ class Service:
     async def _sample(self) -> None:
         """The gauges, once a second: a scrape must not cost more when there is more to say."""
         while True:
+            metrics.count_answered()
             metrics.QUEUE_ROWS.set(self.queue.rows + self.ordered_queue.rows + self.corrections.rows)
             metrics.QUEUE_AGE_SECONDS.set(max(self.queue.age_s, self.ordered_queue.age_s))
             pools = [self.database.connections, self.reads.connections]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from energy.domain.reading import Committed, Conflicting, Doubtful, Reading, Undecided, Unstorable
 from energy.ingest.committer import Committer

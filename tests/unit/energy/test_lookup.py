@@ -69,7 +69,6 @@ async def test_what_is_known_is_not_asked_again_before_its_time() -> None:
     assert await lookup.get(["key-1", "nobody"]) == {"key-1": "KEY-1"}
     assert len(asked.queries) == 1
     asked.now += 2
-    assert lookup.fresh("key-1") is None
     await lookup.get(["key-1"])
     assert len(asked.queries) == 2
 
@@ -138,7 +137,7 @@ async def test_invented_keys_push_out_none_that_exist() -> None:
     await lookup.get(["key-1"])
     for number in range(500):
         assert await lookup.get([f"invented-{number}"]) == {}
-    assert lookup.fresh("key-1") == "KEY-1"
+    assert lookup.remembered("key-1") == "KEY-1"
     assert len(lookup._absent) <= LIMITS.absent_max
 
 

@@ -286,5 +286,7 @@ def _reading(table: Table, given: dict[str, str], times: Times, now: datetime) -
         raise ValueError("read_at and reading_id are both empty; give one of them, or --read-at for all such lines")
     body = body_of({**given, "value": table.number(given["value"]), "read_at": read_at or ""})
     if body.reading_id is None and read_at is not None:
-        body.reading_id = reading_id_of(body.device_id, f"{body.register} {read_at.astimezone(UTC).isoformat()}")
+        body.reading_id = reading_id_of(
+            body.device_id, f"{body.register} {read_at.astimezone(UTC).isoformat()}".encode()
+        )
     return body.reading(None, now, body.source or "import")

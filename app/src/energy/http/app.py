@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import re
 from collections.abc import Sequence
 
 from starlette.exceptions import HTTPException
@@ -23,8 +24,8 @@ from energy.wire.problems import Problem
 
 log = logging.getLogger(__name__)
 
-_REQUEST_ID_MAX = 64
-_PREFIX = os.urandom(4).hex()
+_REQUEST_ID = re.compile(rb"[ -~]{1,64}").fullmatch
+_PREFIX = os.urandom(4).hex().encode()
 _numbers = itertools.count(1)
 _ONCE = (b"host", b"authorization", b"idempotency-key", b"content-type", b"content-encoding", b"x-request-id")
 _BY_STATUS = {
@@ -50,10 +51,18 @@ class Application:
             return
         headers: Headers = dict(scope["headers"])
         scope["header_map"] = headers
-        request_id.set(_id_of(headers))
+        given = headers.get(b"x-request-id")
+        own_id = b"%s-%x" % (_PREFIX, next(_numbers))
+        request_id.set(own_id if given is None or not _REQUEST_ID(given) else given)
         reply = Reply(scope, send)
         try:
-            _refuse_bad_head(scope, headers)
+            if (
+                scope["http_version"] != "1.1"
+                or len(headers) != len(scope["headers"])
+                or "refusal" in scope
+                or b"host" not in headers
+            ):
+                _refuse_bad_head(scope, headers)
             route = self._direct.get((scope["path"], scope["method"]))
             if route is not None:
                 scope["route"] = route
@@ -98,10 +107,3 @@ def problem_for(error: Exception) -> Problem:
         case _:
             log.error("a request failed", exc_info=error)
             return Problem("internal", "It may not be stored. Send it again with its id.")
-
-
-def _id_of(headers: Headers) -> str:
-    given = headers.get(b"x-request-id", b"").decode("latin-1")
-    if given and len(given) <= _REQUEST_ID_MAX and given.isascii() and given.isprintable():
-        return given
-    return f"{_PREFIX}-{next(_numbers):x}"

@@ -1,18 +1,20 @@
 """Who is asking, and what that key may do: bearer keys, looked up once per TTL, with a rate limit each.
 
-The hot path makes no query. A revoked key works for at most the TTL, longer only while the database is away. Secrets are
-random and long, so one SHA-256 is enough to keep them; nothing of a token is kept here, in a log or in a metric.
+The hot path makes no query, and proves a header that was proved before by finding its digest. A revoked key works for at
+most the TTL, longer only while the database is away. Secrets are random and long, so one SHA-256 is enough to keep them;
+nothing else of a token is kept here, in a log or in a metric.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import math
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from uuid import UUID
 
 from energy.ingest.lookup import Lookup, LookupLimits
@@ -51,7 +53,7 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A key that has been checked."""
+    """A key that has been checked. `scopes`: all that it may do."""
 
     key_id: str
     scopes: frozenset[str]
@@ -59,12 +61,9 @@ class Credential:
     account_no: str | None
     expires_at: datetime | None
     rate: RateLimit
-    source: str | None = None
-
-    @property
-    def sender(self) -> str:
-        """The key's id as readings keep it; empty while keys are off."""
-        return "" if self.key_id == _ANONYMOUS else self.key_id
+    source: str | None
+    sender: str
+    """The key's id as readings keep it; empty while keys are off."""
 
     def claimed(self, source: str | None) -> str:
         """Where a reading comes from. Raises `Problem` when the client says what its key may not."""
@@ -75,8 +74,8 @@ class Credential:
         return self.source or source or "meter"
 
     def may(self, scope: str) -> bool:
-        """Whether the key has `scope`; `admin` has them all."""
-        return scope in self.scopes or "admin" in self.scopes
+        """Whether the key has `scope`."""
+        return scope in self.scopes
 
     def allow(self, scope: str) -> None:
         """Raises `Problem` unless the key has `scope`."""
@@ -115,7 +114,7 @@ def key_from_token(
 
 
 def _hash(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()
+    return sha256(secret.encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +124,7 @@ class _Holder:
     secret_sha256: bytes
     revoked: bool
     credential: Credential
+    fresh_until: float
 
 
 class Authenticator:
@@ -143,16 +143,23 @@ class Authenticator:
         self._keys = keys
         self._clock = clock
         self._rate = (rate_per_s, burst)
+        self._limits = limits
         self._holders: Lookup[str, _Holder] = Lookup("keys", self._ask, limits, clock)
-        self._anonymous = Credential(_ANONYMOUS, frozenset({"admin"}), None, None, None, RateLimit(*self._rate))
+        self._proved: OrderedDict[bytes, _Holder] = OrderedDict()
+        self._anonymous = Credential(_ANONYMOUS, SCOPES, None, None, None, RateLimit(*self._rate), None, "")
 
     def known(self, header: bytes | None, scope: str) -> Credential | None:
-        """As `credential`, without waiting; nothing when the key has to be looked up."""
+        """As `credential`, of a key whose header was proved since its last look-up; nothing for any other."""
         if self._keys is None:
-            return self._admit(self._anonymous, scope)
-        key_id, secret = _parts_of(header)
-        holder = self._holders.fresh(key_id)
-        return None if holder is None else self._admit(_proved(holder, secret), scope)
+            credential = self._anonymous
+        else:
+            holder = self._proved.get(sha256(header or b"").digest())
+            if holder is None or holder.fresh_until <= self._clock():
+                return None
+            credential = holder.credential
+        if self._rate[0] or credential.expires_at is not None or scope not in credential.scopes:
+            self._admit(credential, scope)
+        return credential
 
     async def credential(self, header: bytes | None, scope: str) -> Credential:
         """The credential behind a request. Raises `Problem`: 401, 403, 429, or 503 when keys cannot be looked up."""
@@ -164,13 +171,16 @@ class Authenticator:
             holder = (await self._holders.get([key_id])).get(key_id)
         except StoreError:
             raise Problem("database_unavailable", "The API key cannot be checked now; nothing was stored.") from None
-        if holder is None:
+        if holder is None or holder.revoked or not hmac.compare_digest(_hash(secret), holder.secret_sha256):
             raise _refused()
-        credential = self._admit(_proved(holder, secret), scope)
+        self._proved[sha256(header or b"").digest()] = holder
+        if len(self._proved) > self._limits.known_max:
+            self._proved.popitem(last=False)
+        self._admit(holder.credential, scope)
         self._used(key_id)
-        return credential
+        return holder.credential
 
-    def _admit(self, credential: Credential, scope: str) -> Credential:
+    def _admit(self, credential: Credential, scope: str) -> None:
         if credential.expires_at is not None and credential.expires_at <= datetime.now(UTC):
             raise Problem("unauthenticated", "The API key has expired.", _CHALLENGE)
         credential.allow(scope)
@@ -178,7 +188,6 @@ class Authenticator:
         if wait_s > 0:
             detail = f"The key may make {self._rate[0]:g} requests a second."
             raise Problem("rate_limited", detail, _told(*self._rate, wait_s))
-        return credential
 
     async def _ask(self, key_ids: Sequence[str], timeout_s: float) -> dict[str, _Holder]:
         assert self._keys is not None  # noqa: S101 - without keys nobody is looked up
@@ -188,8 +197,12 @@ class Authenticator:
     def _holder_of(self, key: ApiKey) -> _Holder:
         before = self._holders.remembered(key.key_id)
         rate = RateLimit(*self._rate) if before is None else before.credential.rate
-        credential = Credential(key.key_id, key.scopes, key.device_id, key.account_no, key.expires_at, rate, key.source)
-        return _Holder(key.secret_sha256, key.revoked_at is not None, credential)
+        scopes = SCOPES if "admin" in key.scopes else key.scopes
+        credential = Credential(
+            key.key_id, scopes, key.device_id, key.account_no, key.expires_at, rate, key.source, sender=key.key_id
+        )
+        fresh_until = self._clock() + self._limits.ttl_s
+        return _Holder(key.secret_sha256, key.revoked_at is not None, credential, fresh_until)
 
 
 def _parts_of(header: bytes | None) -> tuple[str, str]:
@@ -202,12 +215,6 @@ def _parts_of(header: bytes | None) -> tuple[str, str]:
     if kind.lower() != b"bearer" or not key_id or not secret or len(token) > TOKEN_BYTES_MAX or not token.isascii():
         raise _refused()
     return key_id.decode("ascii").replace("\0", ""), secret.decode("ascii")
-
-
-def _proved(holder: _Holder, secret: str) -> Credential:
-    if holder.revoked or not hmac.compare_digest(_hash(secret), holder.secret_sha256):
-        raise _refused()
-    return holder.credential
 
 
 def _told(rate_per_s: float, burst: int, wait_s: float) -> list[tuple[bytes, bytes]]:

@@ -20,7 +20,7 @@ from energy.http.auth import Authenticator, Credential
 from energy.http.binding import Bindings
 from energy.http.body import read_body, unpack
 from energy.http.readings import shed
-from energy.http.responses import Receive, Scope, Send, respond
+from energy.http.responses import Receive, Reply, Scope
 from energy.http.shares import Busy, Shares, Turns
 from energy.ingest.committer import Committer
 from energy.store.ports import NotAll
@@ -74,7 +74,7 @@ class Batch:
         self._turns = Turns()
         self._lanes = asyncio.Semaphore(limits.lanes)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, reply: Reply) -> None:
         """Answers one batch: 200 with a result for each item. Raises `Problem`."""
         if self._draining():
             raise shed("draining")
@@ -89,7 +89,7 @@ class Batch:
                 result = await self._stored(raw, headers, credential, atomic=atomic)
         except Busy:
             raise shed("batches_busy") from None
-        await respond(send, 200, msgspec.json.encode(result))
+        await reply.whole(200, msgspec.json.encode(result))
 
     async def _stored(
         self, raw: bytes, headers: Mapping[bytes, bytes], credential: Credential, *, atomic: bool

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from energy.wire.problems import Problem
 
@@ -30,42 +30,49 @@ class ConnectionLimits:
     connections_max: int
 
 
+async def write_whole(cycle: RequestResponseCycle, status: int, head: bytes, body: bytes, *, keep_alive: bool) -> None:
+    """Answers `cycle`'s request as two of uvicorn's `send` would, in one write instead of two. `head`: lines known to be valid."""
+    if cycle.flow.write_paused:
+        await cycle.flow.drain()
+    if cycle.disconnected:
+        return
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    cycle.keep_alive = cycle.keep_alive and keep_alive
+    content = [STATUS_LINE[status], *(b"%s: %s\r\n" % header for header in cycle.default_headers), head]
+    content.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
+    content.append(body)
+    cycle.transport.write(b"".join(content))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+
+
 class _Transport:
-    """The part of a transport that uvicorn uses. `close` waits for a client that is still sending.
+    """The part of a transport that uvicorn uses. `close` waits for a client that is still sending."""
 
-    uvicorn writes an answer's head and body one after the other; they leave together, in one system call.
-    """
-
-    __slots__ = ("_connection", "_parts", "_raw", "closed")
+    __slots__ = ("_connection", "_raw", "is_closing", "write")
 
     def __init__(self, raw: asyncio.Transport, connection: Connection) -> None:
         self._raw = raw
         self._connection = connection
-        self._parts: list[bytes] = []
-        self.closed = False
-
-    def write(self, part: bytes) -> None:
-        if not self._parts:
-            self._connection.loop.call_soon(self._flush)
-        self._parts.append(part)
-
-    def _flush(self) -> None:
-        if self._parts:
-            self._raw.write(b"".join(self._parts))
-            self._parts.clear()
-
-    def is_closing(self) -> bool:
-        return self.closed or self._raw.is_closing()
+        self.write = raw.write
+        self.is_closing = raw.is_closing
 
     def close(self) -> None:
-        self._flush()
-        if self._connection.still_sending and not self.closed and self._raw.can_write_eof():
+        """Asked twice, without waiting."""
+        if self._connection.still_sending and not self.is_closing() and self._raw.can_write_eof():
             self._raw.write_eof()
             self._raw.resume_reading()
             self._connection.loop.call_later(_LINGER_S, self._raw.close)
         else:
             self._raw.close()
-        self.closed = True
+        self.is_closing = _closing
+
+
+def _closing() -> bool:
+    return True
 
 
 class Connection(HttpToolsProtocol):
@@ -75,10 +82,17 @@ class Connection(HttpToolsProtocol):
         super().__init__(**of_uvicorn)
         self._limits = limits
         self._header_bytes = self._piece_bytes = 0
-        self._in_headers = False
-        self._in_message = False
+        self._complete: object = None  # the scope of the last request that has arrived as a whole
         self._refused = False
         self._deadline: asyncio.TimerHandle | None = None
+
+    @property
+    def _in_headers(self) -> bool:
+        return self._in_message and not (bool(self.cycle) and self.cycle.scope is self.scope)
+
+    @property
+    def _in_message(self) -> bool:
+        return self.scope is not self._complete
 
     @property
     def still_sending(self) -> bool:
@@ -103,46 +117,45 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Counts headers that arrive in pieces, and throws away what follows a refusal."""
+        """Throws away what follows a refusal. A request that has not arrived as a whole is waited for."""
         if self._refused or self.transport.is_closing():
             return
-        goes_on = self._in_headers
         self._piece_bytes = len(data)
-        if goes_on:
-            self._header_bytes += self._piece_bytes
         super().data_received(data)
-        if goes_on and self._in_headers and self._header_bytes > self._limits.header_bytes_max:
-            self._refuse(self._too_large())
-        self._watch()
-
-    def on_message_begin(self) -> None:
-        """The first byte of a request line."""
-        super().on_message_begin()
-        self._in_headers = self._in_message = True
-        self._header_bytes = 0
+        if self.scope is not self._complete or not bool(self.cycle) or self.cycle.response_complete:
+            self._wait_for_more()
 
     def on_headers_complete(self) -> None:
         """The request can be answered."""
-        self._in_headers = False
         upgrade = self.parser.should_upgrade()
         most = self._limits.header_bytes_max
-        if self._header_bytes + self._piece_bytes > most and self._head_bytes() > most:
+        if (self._header_bytes or self._piece_bytes > most) and self._head_bytes() > most:
             self.scope["refusal"] = self._too_large()  # type: ignore[typeddict-unknown-key]  # for the application
         elif upgrade and any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers):
             self.scope["refusal"] = Problem("bad_http", "A request with a body cannot be upgraded.")  # type: ignore[typeddict-unknown-key]  # as above
+        self._header_bytes = 0
         super().on_headers_complete()
         if upgrade or "refusal" in self.scope:
             self.cycle.keep_alive = False  # the parser reads nothing more
 
     def on_message_complete(self) -> None:
         """The last byte of a request."""
-        self._in_message = False
-        self._unwatch()
+        self._complete = self.scope
+        if self._deadline is not None:
+            self._unwatch()
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """The parser has given up."""
         self._refuse(Problem("bad_http", msg))
+
+    def _wait_for_more(self) -> None:
+        """Counts headers that arrive in pieces: of the first piece those that are complete, then every byte."""
+        if self._in_headers:
+            self._header_bytes += self._piece_bytes if self._header_bytes else max(self._head_bytes(), 1)
+            if self._header_bytes > self._limits.header_bytes_max:
+                self._refuse(self._too_large())
+        self._watch()
 
     def _head_bytes(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)

@@ -17,14 +17,14 @@ from energy.domain.reading import Committed
 from energy.http.auth import Authenticator
 from energy.http.binding import Bindings
 from energy.http.body import read_body, require_json
-from energy.http.responses import Receive, Scope, Send, respond
+from energy.http.responses import JSON, Receive, Reply, Scope
 from energy.ingest.queue import IngestQueue, Overloaded
 from energy.wire.answers import problem_of, receipt_of
 from energy.wire.bodies import ReadingIn, ValueIn
 from energy.wire.problems import Problem
 
 REPLAYED = (b"idempotent-replayed", b"true")
-encode = msgspec.json.encode
+_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Readings:
     now: Callable[[], datetime]
     json_only: bool
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, reply: Reply) -> None:
         """Answers one POST after COMMIT. Raises `Problem`."""
         refused = self.queue.refusal()  # before any work is done: saying no must stay cheap when it is said often
         if refused is not None:
@@ -47,7 +47,7 @@ class Readings:
         headers = scope["header_map"]
         token = headers.get(b"authorization")
         credential = self.authenticator.known(token, "ingest") or await self.authenticator.credential(token, "ingest")
-        if self.json_only:
+        if self.json_only and headers.get(b"content-type") != JSON:
             require_json(headers)
         if b"content-encoding" in headers:
             raise Problem("unsupported_media_type", "Single readings are sent as they are; batches may be gzipped.")
@@ -62,11 +62,11 @@ class Readings:
             raise shed(overloaded.reason) from None
         if not isinstance(outcome, Committed):
             raise problem_of(reading, outcome, await self.bindings.sees_from(credential, reading.device_id))
-        receipt = encode(receipt_of(reading, outcome))
+        receipt = _encode(receipt_of(reading, outcome))
         if outcome.replayed:
-            await respond(send, 200, receipt, headers=(REPLAYED,))
+            await reply.whole(200, receipt, headers=(REPLAYED,))
         else:
-            await respond(send, 201, receipt)
+            await reply.whole(201, receipt)
 
 
 def shed(reason: str) -> Problem:

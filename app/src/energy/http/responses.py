@@ -8,12 +8,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from functools import cache
 from typing import Any
 
-from prometheus_client import Counter, Histogram
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from energy import metrics
+from energy.http.connection import write_whole
 from energy.logs import request_id
 from energy.wire.problems import CONTENT_TYPE, Problem
 
@@ -24,17 +24,16 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 JSON = b"application/json"
+_CLOSE: tuple[list[tuple[bytes, bytes]], ...] = ([], [(b"connection", b"close")])
 _MUST_CLOSE = frozenset({400, 408, 413, 431})
 """After these the rest of the request is not read, so the connection cannot carry another one."""
 
 
-@cache
-def _metrics_of(route: str, status: int) -> tuple[Counter, Histogram]:
-    return metrics.REQUESTS.labels(route, str(status)), metrics.REQUEST_SECONDS.labels(route)
-
-
 class Reply:
-    """An ASGI `send` for one request. The metric's label is the path template, never a client's path."""
+    """The answer to one request: `whole` for one that is complete, or an ASGI `send` for what comes in parts.
+
+    The metric's label is the path template, never a client's path.
+    """
 
     __slots__ = ("_began", "_scope", "_send", "started")
 
@@ -44,45 +43,46 @@ class Reply:
         self._began = time.perf_counter()
         self.started = False
 
-    def __call__(self, message: Message) -> Awaitable[None]:
+    async def __call__(self, message: Message) -> None:
         """Passes a message on."""
         if not self.started:
-            self.started = True
-            route = self._scope.get("route")
-            counter, seconds = _metrics_of("other" if route is None else route.path_format, message["status"])
-            counter.inc()
-            seconds.observe(time.perf_counter() - self._began)
-            message["headers"] = [*message["headers"], (b"x-request-id", request_id.get().encode())]
-        return self._send(message)
+            self._count(message["status"])
+            message["headers"] = [*message["headers"], (b"x-request-id", request_id.get())]
+        await self._send(message)
+
+    async def whole(
+        self, status: int, body: bytes, content_type: bytes = JSON, headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
+        """One complete answer, in one write unless somebody stands between the application and the connection."""
+        cycle = getattr(self._send, "__self__", None)
+        if not isinstance(cycle, RequestResponseCycle) or cycle.access_log or self._scope["method"] == "HEAD":
+            length = (b"content-length", b"%d" % len(body))
+            head = [(b"content-type", content_type), length, *headers, *_CLOSE[status in _MUST_CLOSE]]
+            await self({"type": "http.response.start", "status": status, "headers": head})
+            await self({"type": "http.response.body", "body": body})
+            return
+        self._count(status)
+        more = b"".join([b"%s: %s\r\n" % header for header in headers]) if headers else b""
+        await write_whole(
+            cycle, status,
+            b"content-type: %s\r\ncontent-length: %d\r\nx-request-id: %s\r\n%s"
+            % (content_type, len(body), request_id.get(), more),
+            body, keep_alive=status not in _MUST_CLOSE,
+        )  # fmt: skip
+
+    def _count(self, status: int) -> None:
+        self.started = True
+        route = self._scope.get("route")
+        path = "other" if route is None else route.path_format
+        metrics.answered[path, status].append(time.perf_counter() - self._began)
 
 
-async def respond(
-    send: Send,
-    status: int,
-    body: bytes,
-    *,
-    content_type: bytes = JSON,
-    headers: Iterable[tuple[bytes, bytes]] = (),
-) -> None:
-    """One complete response."""
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})
-
-
-async def refuse(send: Send, problem: Problem, retry_after_s: int) -> None:
+async def refuse(reply: Reply, problem: Problem, retry_after_s: int) -> None:
     """A problem document. Every 503 says when to come back."""
     headers = [*problem.headers]
     if problem.status == 503:  # noqa: PLR2004 - the status itself
         headers.append((b"retry-after", b"%d" % jittered(retry_after_s)))
-    if problem.status in _MUST_CLOSE:
-        headers.append((b"connection", b"close"))
-    await respond(send, problem.status, problem.body(), content_type=CONTENT_TYPE, headers=headers)
+    await reply.whole(problem.status, problem.body(), CONTENT_TYPE, headers)
 
 
 def jittered(retry_after_s: int) -> int:

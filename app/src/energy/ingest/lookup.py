@@ -68,13 +68,6 @@ class Lookup(Generic[K, V]):
         self._asking: asyncio.Task[None] | None = None
         self._away_until = float("-inf")
 
-    def fresh(self, key: K) -> V | None:
-        """What is known and not older than the TTL: the way of nearly every request, without waiting."""
-        known = self._present.get(key)
-        if known is None or self._clock() - known.at >= self._limits.ttl_s:
-            return None
-        return known.value
-
     def remembered(self, key: K) -> V | None:
         """What is known, however old."""
         known = self._present.get(key)

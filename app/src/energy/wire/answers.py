@@ -224,7 +224,7 @@ def time_text(at: datetime) -> str:
 
 def month_text(period: date) -> str:
     """A billing period as every answer, parameter and file writes it."""
-    return f"{period:%Y-%m}"
+    return period.isoformat()[:7]
 
 
 def least_certain(outcomes: Sequence[Outcome]) -> Outcome:

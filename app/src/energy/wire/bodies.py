@@ -29,6 +29,9 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 AHEAD_MAX = timedelta(days=366)
 KEY_BYTES_MAX = 200
 _DECIMAL = re.compile(r"[0-9]{1,20}(\.[0-9]{1,19})?", re.ASCII).fullmatch
+_EXACT_MAX = 1e9
+"""Below it no two numbers with three decimal places are the same float."""
+_KEY = re.compile(rb"[ -~]{1,%d}" % KEY_BYTES_MAX).fullmatch
 
 Aware = Annotated[datetime, Meta(tz=True)]
 Number = int | float | Annotated[str, Meta(max_length=40)]
@@ -110,7 +113,7 @@ _Shape = TypeVar("_Shape")
 def decoder(shape: type[_Body]) -> Callable[[bytes], _Body]:
     """A function from a JSON body to `shape`. It raises `Problem`."""
     decode = msgspec.json.Decoder(shape).decode
-    keys = [b'"%s"' % name.encode() for name in shape.__struct_fields__]
+    suspects = [b'"%s"' % name.encode() for name in shape.__struct_fields__]
 
     def body_of(raw: bytes) -> _Body:
         try:
@@ -119,7 +122,10 @@ def decoder(shape: type[_Body]) -> Callable[[bytes], _Body]:
             raise Problem("invalid", _sentence(error)) from None
         except (ValueError, RecursionError, OverflowError) as error:
             raise Problem("malformed", f"The body is not valid JSON: {_sentence(error)}") from None
-        if b"\\u" in raw or any(raw.count(key) > 1 for key in keys):
+        for suspect in suspects:
+            if raw.count(suspect) > 1:
+                refuse_repeated_keys(raw)
+        if b"\\u" in raw:  # a key in another spelling
             refuse_repeated_keys(raw)
         return body
 
@@ -162,6 +168,10 @@ def refuse_impossible(read_at: datetime, now: datetime) -> None:
 
 def decimal_text(value: float | str) -> str:
     """The value as decimal text in the database's range. Raises `Problem`."""
+    if not isinstance(value, str) and 0 < value < _EXACT_MAX:
+        text = f"{value:.3f}"
+        if float(text) == value:
+            return text
     if isinstance(value, str) and not _DECIMAL(value):
         raise Problem("invalid", "`value` has to be a decimal number of 0 or more, such as 10432.5.")
     number = Decimal(value if isinstance(value, str) else repr(value))
@@ -177,8 +187,8 @@ def identity(device_id: UUID, reading_id: UUID | None, key: bytes | None) -> UUI
     """The id that a reading can be repeated under. Raises `Problem` for a key that cannot be used."""
     if key is None:
         return uuid4() if reading_id is None else reading_id
-    text = key.decode("latin-1").strip()
-    if not text or len(text) > KEY_BYTES_MAX or not (text.isascii() and text.isprintable()):
+    text = key.strip()
+    if not _KEY(text):
         raise Problem("bad_header", f"Idempotency-Key has to be 1 to {KEY_BYTES_MAX} printable ASCII characters.")
     return reading_id_of(device_id, text) if reading_id is None else reading_id
 
