@@ -11,3 +11,10 @@ bench-compare: $(VENV)/ready ## This checkout against BASE=commit, in pairs on o
 .PHONY: walk
 walk: $(VENV)/ready ## The functions and files that a reading, a batch and a BillingWindow pass through
 	@PYTHONPATH=tests $(BIN)/python -m tools.walk
+
+.PHONY: budget budget-accept
+budget: $(VENV)/ready ## Count what one committed reading costs the service; fails at 3 % more than tools/bench/budget.json (valgrind)
+	@$(BIN)/python -m tools.bench.budget
+
+budget-accept: $(VENV)/ready ## What a reading costs now is what it may cost: writes tools/bench/budget.json
+	@$(BIN)/python -m tools.bench.budget accept

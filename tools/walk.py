@@ -9,7 +9,7 @@ request (judging again, gauges) and what libraries do is left out.
 from __future__ import annotations
 
 import asyncio
-import functools
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -88,7 +88,9 @@ async def of_service(dsn: str) -> dict[str, Walk]:
         "POST /v1/readings": Walk("energy"),
         f"POST /v1/readings/batch, {_BATCH_ROWS} lines of CSV": Walk("energy"),
     }
-    requests: list[Callable[[], bytes]] = [inside.reading, functools.partial(inside.batch, _BATCH_ROWS)]
+    numbers = itertools.count()
+    requests: list[Callable[[], bytes]] = [lambda: inside.reading(next(numbers)), lambda: inside.batch(_BATCH_ROWS)]
+    await inside.prepare(dsn)
     async with inside.running(dsn) as server:
         wire = inside.Wire(server)
         for walk, request in zip(walks.values(), requests, strict=True):

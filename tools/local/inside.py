@@ -2,7 +2,7 @@
 
 What runs between a request's bytes and its answer's is the product's own: connection, application, queue, database. No
 kernel, client or second process stands between, so a profiler or a counter of instructions sees that and nothing else.
-Called by the walk (`tools/walk.py`).
+Called by the walk (`tools/walk.py`) and the instruction budget (`tools/bench/budget.py`).
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import contextlib
 import re
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4, uuid5
 
 from energy.http.auth import key_from_token
 from energy.server import Server
-from energy.service import Service
+from energy.service import Service, database_of
 from energy.settings import Settings
-from energy.store import migrations
 from energy.store.postgres.database import UnsafeDatabase
 from energy.store.postgres.keys import PostgresKeys
 
 TOKEN = "inside.0123456789abcdef0123456789abcdef"  # noqa: S105 - a key of a database that is thrown away
+_METERS = UUID("5b1f0c52-7d64-5f0a-9d3c-6a5f6f9b7e12")
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
 
@@ -80,15 +80,23 @@ class Wire(asyncio.Transport):
         self.write(b"".join(list_of_data))
 
 
+async def prepare(dsn: str) -> None:
+    """The schema and the key `TOKEN` in an empty database."""
+    from energy.store import migrations  # noqa: PLC0415 - takes as long to load as the service
+
+    await migrations.migrate(dsn, cockroach=False, timeout_s=10)
+    _, key = key_from_token(TOKEN, frozenset({"admin"}), None, None, None)
+    database = database_of(Settings.model_construct(), dsn)
+    await PostgresKeys(database, 10).create([(key, "inside")])
+    await database.close()
+
+
 @contextlib.asynccontextmanager
 async def running(dsn: str) -> AsyncIterator[Server]:
-    """The service with default settings on an empty database, with the key `TOKEN`; no environment changes them."""
+    """The service with default settings on a prepared database; no environment changes them."""
     defaults = Settings.model_construct()
-    await migrations.migrate(dsn, cockroach=False, timeout_s=10)
     service = Service(defaults, dsn, on_unsafe=_give_up)
     await service.start()
-    _, key = key_from_token(TOKEN, frozenset({"admin"}), None, None, None)
-    await PostgresKeys(service.database, defaults.database_connect_timeout_s).create([(key, "inside")])
     server = Server(service.app, defaults, service)
     server.config.load()
     try:
@@ -101,14 +109,14 @@ def _give_up(error: UnsafeDatabase) -> None:
     raise error
 
 
-def reading() -> bytes:
-    """One POST /v1/readings of a meter nobody has seen, with a key for repeating it."""
-    body = f'{{"device_id":"{uuid4()}","value":10432.5}}'
-    return _post("/v1/readings", "application/json", body, f"Idempotency-Key: {uuid4().hex}\r\n")
+def reading(number: int) -> bytes:
+    """One POST /v1/readings of the meter of that number, with a key for repeating it."""
+    body = f'{{"device_id":"{uuid5(_METERS, str(number))}","value":10432.5}}'
+    return _post("/v1/readings", "application/json", body, f"Idempotency-Key: reading-{number:08}\r\n")
 
 
 def batch(rows: int) -> bytes:
-    """One POST /v1/readings/batch of so many, as CSV."""
+    """One POST /v1/readings/batch of so many new ones, as CSV."""
     lines = (f"{uuid4()},{uuid4()},T0,10432.5,2026-11-20T10:00:00Z" for _ in range(rows))
     return _post("/v1/readings/batch", "text/csv", "\n".join(["device_id,reading_id,register,value,read_at", *lines]))
 
