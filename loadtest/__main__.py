@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from loadtest import compare, fleet, fleet_import, hostile, incluster, measured, report, runner, service
+from loadtest import compare, edge, fleet, fleet_import, hostile, incluster, kill, measured, report, runner, service
 from loadtest.commands import CommandError
 from loadtest.evidence import Evidence
 from loadtest.runner import Target, console
@@ -27,6 +27,8 @@ ALONE = {
     "compare": "write strategies and databases side by side",
     "scale": "throughput against replicas and batch sizes",
     "hostile": "20 000 hostile requests beside 200 good clients",
+    "kill": "kill -9 of the service and of a database process under load, as a recording",
+    "edge": "new connections and TLS, against reused ones",
     "measured": "copy the newest figures to docs/measured",
 }
 EXIT = {"passed": 0, "failed": 1, "unknown": 2}
@@ -49,6 +51,8 @@ def main() -> int:
         parser.error(f"no such setting: {', '.join(misspelt)} (the table is in docs/load.md)")
     if arguments.command in WITH_SCENARIO:
         return (run if arguments.command == "run" else run_in_cluster)(arguments.scenario)
+    if arguments.command == "kill":
+        return EXIT["passed" if kill.measure(runner.new_folder("kill")) else "failed"]
     if arguments.command == "hostile":
         return beside_attacks()
     if arguments.command == "report":
@@ -73,6 +77,8 @@ def _words(command: str, folder: Path) -> Iterator[str]:
             yield f"report: {compare.seed_tests(runner.new_folder('seed-tests'))}"
         case "compare":
             yield f"report: {compare.strategies(runner.new_folder('compare'))}"
+        case "edge":
+            yield f"report: {edge.measure(runner.new_folder('edge'))}"
         case "scale":
             yield f"report: {compare.cost_of_scale(runner.new_folder('scale'))}"
 

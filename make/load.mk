@@ -2,7 +2,7 @@
 LAB := $(BIN)/python -m loadtest
 FLEET ?= build/fleet
 
-.PHONY: load load-spike load-soak load-mixed load-month load-seed load-scale load-hostile compare fleet fleet-import measured load-report
+.PHONY: load load-spike load-soak load-mixed load-month load-seed load-scale load-edge load-kill load-hostile compare fleet fleet-import measured load-report
 load: $(VENV)/ready ## The task's peak for a minute, with a report (against LOAD_BASE_URLS, or an instance of its own)
 	@$(LAB) run peak
 
@@ -24,6 +24,12 @@ load-seed: $(VENV)/ready ## The task's tests 1 to 4, against one replica and aga
 
 load-scale: $(VENV)/ready ## Throughput against replicas (1, 2, 4) and batch sizes
 	@$(LAB) scale
+
+load-edge: $(VENV)/ready ## What a connection and a TLS handshake for each reading cost, against reused connections
+	@$(LAB) edge
+
+load-kill: $(VENV)/ready ## kill -9 of the service and of a PostgreSQL process under load, told and recorded (docs/images/kill.*)
+	@$(LAB) kill && $(BIN)/python -m tools.cast docs/images/kill.*.cast
 
 load-hostile: $(VENV)/ready ## 20 000 hostile requests beside 200 good clients: nothing lost, small memory, latency beside the quiet run
 	@$(LAB) hostile

@@ -7,6 +7,7 @@
 | `tools.bench` | `make bench`, `make bench-compare`, `make budget`; `.ci/run` |
 | `tools.render` | `make render`; tests/chart compares what it writes |
 | `tools.reference`, `tools.figures`, `tools.quotes` | `make reference`; tests/docs compares what they write |
+| `tools.monthplot`, `tools.cast` | `make drawings` and `make load-kill`: pictures that are not drawn in D2 |
 | `tools.fuzz` | `make fuzz` |
 | `tools.walk` | `make walk`; tests/unit/tools holds the walk of a reading to its length |
 | `tools.same_cases` | `make same-cases`, `.ci/run` |

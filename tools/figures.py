@@ -17,6 +17,9 @@ COMMANDS = {
     "spike-sequential": "LOAD_STRATEGY=sequential make load-spike",
     "seed-tests": "make load-seed",
     "scale": "make load-scale",
+    "edge": "make load-edge",
+    "kill": "make load-kill",
+    "power-cuts": "make test-faults",
     "compare": "make compare",
     "mixed": "make load-mixed",
     "soak": "make load-soak",
@@ -29,12 +32,24 @@ COMMANDS = {
 TITLES = {
     "bench": "Ceilings, in one run",
     "fleet-import": "A fleet imported",
+    "kill": "kill -9 under load",
+    "power-cuts": "Power cuts under load",
     "spike-sequential": "The same spike, one INSERT at a time",
 }
 UNITS = {
     "cores": "Cores",
     "meters_s": "Seconds for the meters",
     "readings_s": "Seconds for the readings",
+    "cuts": "Power cuts",
+    "sent": "Sent",
+    "unknown": "Without an answer",
+    "acknowledged": "Acknowledged",
+    "stored": "In the database",
+    "sent_again": "Sent again",
+    "lost": "Lost",
+    "stored_twice": "Stored twice",
+    "service_away_s": "Seconds without an acknowledgement, service killed and started again",
+    "database_away_s": "Seconds without an acknowledgement, a process of PostgreSQL killed",
     "meters": "Meters",
     "readings": "Readings",
     "meters_bytes": "Bytes of the meters, with indexes",
@@ -112,9 +127,11 @@ def _report(figures: dict[str, Any]) -> str:
 
 def _comparison(figures: dict[str, Any]) -> str:
     head = ["What", "Readings/s", "p99", "Tail", "Acknowledged", "Shed", "Failed", "Lost", "Duplicated"]
-    return (
-        _table(head, [_cell(row, row["answers"]) for row in figures["rows"]]) + "\n" + " ".join(figures["notes"]) + "\n"
-    )
+    rows = [_cell(row, row["answers"]) for row in figures["rows"]]
+    if "edge" in figures["rows"][0]:
+        head += ["CPU of the edge, µs each", "CPU of the service, µs each"]
+        rows = [[*cells, row["edge"], row["service"]] for cells, row in zip(rows, figures["rows"], strict=True)]
+    return _table(head, rows) + "\n" + " ".join(figures["notes"]) + "\n"
 
 
 def _race(figures: dict[str, Any]) -> str:

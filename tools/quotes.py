@@ -22,6 +22,7 @@ from energy.settings import Settings
 ROOT = Path(__file__).parents[1]
 MARK = re.compile(r"<!--=([\w.]+)-->([^<]*)<!--/-->")
 READINGS_A_METER = 1.52  # a month: as many as the imported fleet has, most meters have one register and some have two
+READINGS_A_POD = 1_000  # a second, for which the chart and docs/capacity.md plan a pod with one core
 SECONDS_OF_THE_WINDOW = 12 * 24 * 3600
 Number = tuple[float, int]  # the value, and how many decimals are shown (-1: whole tens)
 
@@ -62,6 +63,11 @@ def _p99(file: str, label: str) -> Number:
 
 def _tail(file: str, label: str) -> Number:
     return _row(file, label)["tail_s"], 2
+
+
+def _cpu(whose: str, label: str) -> float:
+    """Microseconds of processor time per request."""
+    return float(_row("edge", label)[whose].replace(",", ""))
 
 
 def _points(what: str, clients: int | None = None) -> list[dict[str, Any]]:
@@ -153,9 +159,25 @@ FIGURES: dict[str, Callable[[], Number]] = {
     "story.lost": lambda: _verdict("story", "lost"),
     "story.pods_ready": lambda: _words("story", "Pods Ready", r"(\d+) at most"),
     "cluster_peak.rate": lambda: _words("cluster-peak", "Readings stored a second", r"([\d.,]+) mean"),
+    "edge.new_tls_us": lambda: (_cpu("edge", "HTTPS, a connection for each reading"), 0),
+    "edge.reused_tls_us": lambda: (_cpu("edge", "HTTPS, connections reused"), 0),
+    "edge.handshake_us": lambda: (_cpu("edge", "HTTPS, a connection for each reading") - _cpu("edge", "HTTPS, connections reused"), 0),
+    "edge.service_new_us": lambda: (_cpu("service", "HTTP, a connection for each reading"), 0),
+    "edge.service_reused_us": lambda: (_cpu("service", "HTTP, connections reused"), 0),
+    "edge.new_tls_p99_ms": lambda: _p99("edge", "HTTPS, a connection for each reading"),
+    "edge.reused_p99_ms": lambda: _p99("edge", "HTTP, connections reused"),
+    "edge.cores_1000": lambda: (_cpu("edge", "HTTPS, a connection for each reading") / 1e3, 1),
+    "kill.acknowledged": lambda: (measured("kill")["acknowledged"], 0),
+    "kill.lost": lambda: (measured("kill")["lost"], 0),
+    "kill.service_away_s": lambda: (measured("kill")["service_away_s"], 1),
+    "kill.database_away_s": lambda: (measured("kill")["database_away_s"], 1),
+    "power.cuts": lambda: (measured("power-cuts")["cuts"], 0),
+    "power.acknowledged": lambda: (measured("power-cuts")["acknowledged"], 0),
+    "power.lost": lambda: (measured("power-cuts")["lost"], 0),
     "year.gb_1m": lambda: _gigabytes_a_year(1e6),
     "year.gb_10m": lambda: _gigabytes_a_year(1e7),
     "year.gb_100m": lambda: _gigabytes_a_year(1e8),
+    **{f"years.gb_{n}m": (lambda n=n: (6 * _gigabytes_a_year(n * 1e6)[0], 0)) for n in (1, 10, 100)},  # type: ignore[misc]  # as below
     "month.average_1m": lambda: (READINGS_A_METER * 1e6 / SECONDS_OF_THE_WINDOW, 1),
     "month.average_10m": lambda: (READINGS_A_METER * 1e7 / SECONDS_OF_THE_WINDOW, 0),
     "month.average_100m": lambda: (READINGS_A_METER * 1e8 / SECONDS_OF_THE_WINDOW, 0),

@@ -8,10 +8,11 @@ from hashlib import sha256
 import pytest
 
 from docs.pages import ROOT, pages
+from tools import monthplot
 
 SOURCES = ROOT / "docs/drawings"
 IMAGES = ROOT / "docs/images"
-LANGUAGES = {"en": "docs/architecture.md", "ru": "docs/architecture.ru.md"}
+LANGUAGES = {"en": "docs/solution.md", "ru": "docs/solution.ru.md"}
 NOT_DRAWINGS = {"style", "words.en", "words.ru"}
 
 
@@ -35,7 +36,32 @@ def test_both_languages_have_a_word_for_everything_that_is_said() -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_architecture_shows_every_drawing_in_its_language(language: str) -> None:
-    drawings = {path.stem for path in SOURCES.glob("*.d2")} - NOT_DRAWINGS
+def test_the_answer_shows_every_drawing_in_its_language(language: str) -> None:
+    drawings = {path.stem for path in SOURCES.glob("*.d2")} - NOT_DRAWINGS | {"month-capacity"}
     shown = re.findall(r"\]\(images/([\w-]+)\.(\w+)\.svg\)", pages()[LANGUAGES[language]].text)
     assert set(shown) == {(drawing, language) for drawing in drawings}
+
+
+@pytest.mark.parametrize("drawing", sorted({path.stem for path in SOURCES.glob("*.d2")} - NOT_DRAWINGS))
+def test_a_drawing_has_a_title_and_says_what_its_colours_and_arrows_mean(drawing: str) -> None:
+    source = (SOURCES / f"{drawing}.d2").read_text()
+    assert re.search(r"^title: \$\{title_\w+\} \{class: title\}$", source, re.MULTILINE)
+    assert re.search(r"^key: \$\{key\w*\} \{class: key\}$", source, re.MULTILINE)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("drawing", sorted({path.stem for path in SOURCES.glob("*.d2")} - NOT_DRAWINGS))
+def test_every_number_in_a_drawing_is_explained_below_it(drawing: str, language: str) -> None:
+    """The paragraphs between the picture and the next heading have a `3.` for every step 3 of the picture."""
+    words = dict(re.findall(r'^  (\w+): "(.*)"$', (SOURCES / f"words.{language}.d2").read_text(), re.MULTILINE))
+    said = re.sub(r"\$\{(\w+)\}", lambda name: f'"{words[name[1]]}"', (SOURCES / f"{drawing}.d2").read_text())
+    numbers = set(re.findall(r'"(\d+)(?:  [^"]*)?"(?! \{class: alarm)', said)) if drawing != "retry" else set()
+    below = pages()[LANGUAGES[language]].text.partition(f"images/{drawing}.{language}.svg)")[2].partition("\n### ")[0]
+    assert numbers - set(re.findall(r"(?:^|\s)(\d+)\. ", below)) == set()
+
+
+def test_the_month_is_drawn_from_the_plan_and_the_load_script_of_today() -> None:
+    days, quiet, hours = monthplot.shares()
+    assert max(days.values()) == 1
+    assert len(hours) == 4
+    assert 0 < quiet < min(days.values())

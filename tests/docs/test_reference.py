@@ -43,8 +43,8 @@ def test_every_setting_of_the_operator_is_told() -> None:
     [
         "README.md",
         "README.ru.md",
-        "docs/problem.md",
-        "docs/problem.ru.md",
+        "docs/solution.md",
+        "docs/solution.ru.md",
         "docs/capacity.md",
         "docs/comparison.md",
         "docs/comparison.ru.md",
@@ -65,8 +65,9 @@ MADE_OF_FIGURES = {"docs/comparison.md", "docs/comparison.ru.md"}
 
 @pytest.mark.parametrize("name", sorted(pages().keys() - MADE_OF_FIGURES))
 def test_who_names_a_file_of_figures_quotes_it_through_a_mark(name: str) -> None:
-    """Each paragraph, and each row of a table."""
-    pieces = re.split(r"\n\n|\n(?=\||- )", pages()[name].text)
+    """Each paragraph with the table that it announces by a colon, and each row of a table that names one itself."""
+    text = pages()[name].text
+    pieces = [*re.split(r"(?<!:)\n\n|\n(?=- )", text), *re.findall(r"^\|.*$", text, re.MULTILINE)]
     naming = [piece for piece in pieces if re.search(r"\]\((?:docs/)?measured/[\w-]+\.json\)", piece)]
     assert [piece for piece in naming if not quotes.MARK.search(piece)] == []
 
