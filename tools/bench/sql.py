@@ -16,9 +16,9 @@ from energy.store.postgres.rows import columns_of, policy_arguments
 from energy.store.postgres.statements import APPEND
 
 BARE = """
-INSERT INTO bare SELECT d::uuid, i::uuid, r, v::numeric(12,3), t::timestamptz, s
-FROM unnest(string_to_array($1::text, ','), string_to_array($2::text, ','), string_to_array($3::text, ','),
-            string_to_array($4::text, ','), string_to_array($5::text, ','), string_to_array($6::text, ',')) AS x (d, i, r, v, t, s)
+INSERT INTO bare SELECT d, i, r, v::numeric(12,3), t, s
+FROM unnest($1::uuid[], $2::uuid[], string_to_array($3::text, ','), string_to_array($4::text, ','), $5::timestamptz[],
+            string_to_array($6::text, ',')) AS x (d, i, r, v, t, s)
 """
 BARE_INDEXED = BARE.replace("INTO bare ", "INTO bare_indexed ")
 TABLES = """

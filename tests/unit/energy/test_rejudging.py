@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from energy.domain.reading import Committed, Outcome, Reading
 from energy.ingest import rejudging
 from energy.ingest.rejudging import Rejudging
-from energy.store.ports import Interrupted
+from energy.store.ports import Interrupted, Place
 from unit.energy.fakes import a_reading
 
 Id = tuple[UUID, UUID]
@@ -23,15 +23,17 @@ class Store:
 
     def __init__(self, changes: Sequence[int] = (), failures: int = 0) -> None:
         self.passes: list[list[Id]] = []
+        self.places: list[Place] = []
         self.passed = asyncio.Event()
         self._changes = list(changes)
         self._failures = failures
 
-    async def rejudge(self, ids: Sequence[Id]) -> int:
+    async def rejudge(self, places: Sequence[Place]) -> int:
         if self._failures:
             self._failures -= 1
             raise Interrupted("away")
-        self.passes.append(list(ids))
+        self.places.extend(places)
+        self.passes.append([place[:2] for place in places])
         self.passed.set()
         return self._changes.pop(0) if self._changes else 0
 
@@ -70,6 +72,22 @@ async def test_a_correction_has_the_place_of_what_it_corrects_judged_too() -> No
     await again.around(Inner()).append([reading], 1)
     await again.settle()
     assert store.passes == [[key(reading), (reading.device_id, wrong)]]
+
+
+async def test_what_was_just_stored_is_not_looked_up_again() -> None:
+    store, reading = Store(), a_reading()
+    again = Rejudging(store, no_sleep)
+    await again.around(Inner()).append([reading], 1)
+    await again.settle()
+    assert store.places == [Place(reading.device_id, reading.reading_id, reading.register, reading.read_at)]
+
+
+async def test_where_a_repeat_was_found_is_asked_of_the_store() -> None:
+    store, reading = Store(), a_reading()
+    again = Rejudging(store, no_sleep)
+    again.remember([reading], [Committed(reading.read_at.date(), (), replayed=True)])
+    await again.settle()
+    assert store.places == [Place(reading.device_id, reading.reading_id)]
 
 
 async def test_a_pass_that_changed_something_is_repeated_until_one_does_not() -> None:

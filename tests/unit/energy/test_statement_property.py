@@ -96,12 +96,12 @@ class Ground:
         of = {r.reading_id: outcome for r, outcome in zip(ordered, outcomes, strict=True)}
         return [of[r.reading_id] for r in readings]
 
-    def rejudge(self, policy: CheckPolicy, readings: list[Reading]) -> None:
+    def rejudge(self, policy: CheckPolicy, readings: list[Reading], outcomes: list[Outcome] | None = None) -> None:
         """Through the product's own pass, until nothing changes."""
 
         async def settle() -> None:
             rejudging = Rejudging(PostgresRejudge(self.database, policy, 20), asyncio.sleep)
-            rejudging.remember(readings)
+            rejudging.remember(readings, outcomes)
             await rejudging.settle()
 
         self.loop.run_until_complete(settle())
@@ -226,10 +226,11 @@ def test_flags_in_the_end_do_not_depend_on_the_order_of_arrival(
     stored: dict[UUID, Sent] = {}
     for batch in arrivals:
         readings = [reading_of(device, sent, person=people and n % 2 == 1) for n, sent in enumerate(batch)]
-        for reading, sent, outcome in zip(readings, batch, ground.append(policy, readings), strict=True):
+        outcomes = ground.append(policy, readings)
+        for reading, sent, outcome in zip(readings, batch, outcomes, strict=True):
             if isinstance(outcome, Committed):
                 stored[reading.reading_id] = sent
-        ground.rejudge(policy, readings)
+        ground.rejudge(policy, readings, outcomes)
     assert ground.flags(device) == {
         reading_id: flags_among(sent, list(stored.values()), meter, policy) for reading_id, sent in stored.items()
     }

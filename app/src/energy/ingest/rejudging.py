@@ -15,16 +15,13 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from uuid import UUID
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 from energy import metrics
-from energy.domain.reading import Outcome, Reading
-from energy.store.ports import BatchStore, RejudgeStore, StoreError
+from energy.domain.reading import Committed, Outcome, Reading
+from energy.store.ports import BatchStore, Place, RejudgeStore, StoreError
 
 log = logging.getLogger(__name__)
-
-Id = tuple[UUID, UUID]
 
 WAITING_MAX = 50_000
 """Some 10 MB. More than the queue holds and a few batches: only a store that fails for long lets it grow."""
@@ -41,7 +38,7 @@ class Rejudging:
     def __init__(self, store: RejudgeStore, sleep: Callable[[float], Awaitable[None]]) -> None:
         self._store = store
         self._sleep = sleep
-        self._waiting: dict[Id, None] = {}
+        self._waiting: dict[tuple[int, int], Place] = {}  # by device and reading
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -67,12 +64,10 @@ class Rejudging:
         while self._waiting:
             await self._pass()
 
-    def remember(self, batch: Sequence[Reading]) -> None:
-        """These may have been stored, and what they supersede superseded."""
-        for reading in batch:
-            self._waiting[reading.device_id, reading.reading_id] = None
-            if reading.supersedes is not None:
-                self._waiting[reading.device_id, reading.supersedes] = None
+    def remember(self, batch: Sequence[Reading], outcomes: Sequence[Outcome] | None = None) -> None:
+        """These may have been stored, and what they supersede superseded. Without outcomes they are looked up."""
+        for place in _places(batch, outcomes or itertools.repeat(None)):
+            self._waiting[place.device_id.int, place.reading_id.int] = place
         self._forget_beyond(WAITING_MAX)
         self._arrived.set()
 
@@ -98,17 +93,17 @@ class Rejudging:
 
     async def _pass(self) -> None:
         """One statement's worth. What fails waits again."""
-        ids = list(itertools.islice(self._waiting, ROWS_MAX))
-        for key in ids:
+        places = dict(itertools.islice(self._waiting.items(), ROWS_MAX))
+        for key in places:
             del self._waiting[key]
         try:
             for _ in range(PASSES_MAX):
-                changed = await self._store.rejudge(ids)
+                changed = await self._store.rejudge(list(places.values()))
                 metrics.REJUDGED.inc(changed)
                 if not changed:
                     return
         except (StoreError, asyncio.CancelledError):
-            self._waiting = {**dict.fromkeys(ids), **self._waiting}
+            self._waiting = {**places, **self._waiting}
             raise
 
 
@@ -121,7 +116,20 @@ class _Remembering:
 
     async def append(self, batch: Sequence[Reading], timeout_s: float) -> list[Outcome]:
         """See `BatchStore.append`."""
+        outcomes = None
         try:
-            return await self._inner.append(batch, timeout_s)
+            outcomes = await self._inner.append(batch, timeout_s)
+            return outcomes
         finally:
-            self._rejudging.remember(batch)
+            self._rejudging.remember(batch, outcomes)
+
+
+def _places(batch: Sequence[Reading], outcomes: Iterable[Outcome | None]) -> Iterator[Place]:
+    """Of a repeat only the store can say where it has found the reading."""
+    for reading, outcome in zip(batch, outcomes, strict=False):
+        if isinstance(outcome, Committed) and not outcome.replayed:
+            yield Place(reading.device_id, reading.reading_id, reading.register, reading.read_at)
+        else:
+            yield Place(reading.device_id, reading.reading_id)
+        if reading.supersedes is not None:
+            yield Place(reading.device_id, reading.supersedes)

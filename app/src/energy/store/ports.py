@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from energy.domain.reading import Outcome, Reading, Stored
@@ -56,11 +56,20 @@ class BatchStore(Protocol):
         """
 
 
+class Place(NamedTuple):
+    """Where a reading is among those of its meter. Without register and time the store looks it up by its id."""
+
+    device_id: UUID
+    reading_id: UUID
+    register: str = ""
+    read_at: datetime | None = None
+
+
 class RejudgeStore(Protocol):
     """All that judging again needs."""
 
-    async def rejudge(self, ids: Sequence[tuple[UUID, UUID]]) -> int:
-        """Corrects the flags around those readings (device and reading id), where they are stored.
+    async def rejudge(self, places: Sequence[Place]) -> int:
+        """Corrects the flags of what is stored at those places and right after them.
 
         Returns how many it changed. Raises `StoreError`.
         """

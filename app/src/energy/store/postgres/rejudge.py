@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import UUID
 
 from energy.domain.checks import CheckPolicy
+from energy.store.ports import Place
 from energy.store.postgres import statements
 from energy.store.postgres.database import Database, plans_for
+from energy.store.postgres.rows import spike_argument
 
 
 class PostgresRejudge:
@@ -18,9 +19,15 @@ class PostgresRejudge:
         self._policy = policy
         self._timeout_s = timeout_s
 
-    async def rejudge(self, ids: Sequence[tuple[UUID, UUID]]) -> int:
+    async def rejudge(self, places: Sequence[Place]) -> int:
         """See `RejudgeStore.rejudge`."""
-        devices, readings = (",".join(str(pair[n]) for pair in ids) for n in (0, 1))
-        async with self._database.work(self._timeout_s, plans=plans_for(len(ids))) as session:
-            done = await session.execute(statements.REJUDGE, devices, readings, str(self._policy.spike_kwh_per_day_max))
+        arguments = (
+            [place.device_id for place in places],
+            [place.reading_id for place in places],
+            ",".join([place.register for place in places]),
+            [place.read_at for place in places],
+            spike_argument(self._policy),
+        )
+        async with self._database.work(self._timeout_s, plans=plans_for(len(places))) as session:
+            done = await session.execute(statements.REJUDGE, *arguments)
         return int(done.removeprefix("UPDATE "))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from energy.domain.checks import CheckPolicy
@@ -13,33 +14,36 @@ type_of_record = Mapping[str, Any]
 """asyncpg's Record: untyped by nature, given types right here."""
 
 
-def columns_of(batch: Sequence[Reading]) -> list[str]:
-    """The ten columns that a batch is sent as, each its values with commas between."""
-    columns = (
-        [str(r.device_id) for r in batch],
-        [str(r.reading_id) for r in batch],
-        [r.register for r in batch],
-        [r.value for r in batch],
-        [r.read_at.isoformat() for r in batch],
-        [r.received_at.isoformat() for r in batch],
-        [r.source for r in batch],
-        ["1" if r.by_person and not r.confirmed else "0" for r in batch],
-        [str(r.supersedes) if r.supersedes else "" for r in batch],
-        [r.key_id.replace(",", " ") for r in batch],
-    )
-    return [",".join(column) for column in columns]
+def columns_of(batch: Sequence[Reading]) -> list[object]:
+    """The nine columns that a batch is sent as (see statements.py), and the one reading that it corrects, if it does."""
+    return [
+        [r.device_id for r in batch],
+        [r.reading_id for r in batch],
+        ",".join([r.register for r in batch]),
+        ",".join([r.value for r in batch]),
+        [r.read_at for r in batch],
+        [r.received_at for r in batch],
+        ",".join([r.source for r in batch]),
+        [r.by_person and not r.confirmed for r in batch],
+        ",".join([r.key_id.replace(",", " ") for r in batch]),
+        batch[0].supersedes if batch else None,
+    ]
 
 
-def policy_arguments(policy: CheckPolicy, now: datetime) -> list[str | int]:
-    """The six scalars behind them."""
+def policy_arguments(policy: CheckPolicy, now: datetime) -> list[object]:
+    """The five scalars behind them."""
     return [
         policy.zone,
-        now.isoformat(),
-        f"{policy.future_tolerance_s} seconds",
-        str(policy.spike_kwh_per_day_max),
+        now + timedelta(seconds=policy.future_tolerance_s),
+        spike_argument(policy),
         policy.window.from_day,
         policy.window.to_day,
     ]
+
+
+def spike_argument(policy: CheckPolicy) -> Decimal:
+    """The limit with the digits it was written with."""
+    return Decimal(str(policy.spike_kwh_per_day_max))
 
 
 def stored_of(row: type_of_record, flags: str = "flags") -> Stored:

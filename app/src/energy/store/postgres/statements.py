@@ -1,45 +1,47 @@
 """Every SQL statement of the running service, in the subset that PostgreSQL 15+ and CockroachDB 25.2+ share.
 
 One module, so that a test can hand all of them to CockroachDB's own parser, and a reader can see what the database is
-asked. A batch is bound as one comma-separated text a column: no value in it can hold a comma, a driver encodes nine texts
-faster than nine arrays of a thousand, and looks up no array type over the network (as it would on CockroachDB).
+asked. A batch is bound column by column: ids and times as binary arrays, which the server need not parse; words and numbers
+as one comma-separated text each, because no value in them can hold a comma and a driver encodes that faster than an array.
 """
 
 from __future__ import annotations
 
 from energy.store.postgres.judgement import JUDGED as _JUDGED
+from energy.store.postgres.judgement import JUDGED_BESIDE as _JUDGED_BESIDE
 from energy.store.postgres.judgement import REJUDGED as _REJUDGED
 
-APPEND = (
-    _JUDGED
-    + """
+_INSERT = """
 INSERT INTO readings (device_id, reading_id, register, value, read_at, received_at, period, source, status, flags, supersedes,
                       key_id)
 SELECT device_id, reading_id, register, value, read_at, received_at, period, source,
-       CASE WHEN flags = '' THEN 'accepted' ELSE 'flagged' END, flags, supersedes, key_id
+       CASE WHEN flags = '' THEN 'accepted' ELSE 'flagged' END, flags, $10::uuid, key_id
 FROM judged WHERE NOT doubtful ORDER BY device_id, reading_id
 ON CONFLICT (device_id, reading_id) DO NOTHING
 RETURNING device_id, reading_id, period, flags
 """
-)
-"""The whole write of a batch: look up, compare, flag and insert in one statement, which is its own transaction."""
+APPEND = _JUDGED + _INSERT
+"""The whole write of the usual batch: look up, compare, flag and insert in one statement, which is its own transaction."""
+APPEND_BESIDE = _JUDGED_BESIDE + _INSERT
+"""The same of a batch with several readings of a line, or of a correction: it compares more, and takes half as long again."""
 
 REVIEW = (
-    _JUDGED
+    _JUDGED_BESIDE
     + """
 SELECT j.device_id, j.reading_id, j.flags, j.of_next, j.previous_value, j.previous_at, j.next_value, j.next_at,
        r.register, r.value, r.read_at, r.received_at, r.period, r.source, r.status, r.flags AS stored_flags, r.supersedes, r.key_id
 FROM judged j LEFT JOIN readings r ON r.device_id = j.device_id AND r.reading_id = j.reading_id
 """
 )
-"""What became of the rows that APPEND did not insert: they were there already, or a person should look at them."""
+"""What became of the rows that an APPEND did not insert: they were there already, or a person should look at them."""
 
 REJUDGE = (
     _REJUDGED
     + """
 UPDATE readings r SET flags = j.flags, status = CASE WHEN j.flags = '' THEN 'accepted' ELSE 'flagged' END
 FROM rejudged j
-WHERE r.device_id = j.device_id AND r.reading_id = j.reading_id AND r.status <> 'superseded' AND r.flags <> j.flags
+WHERE r.device_id = j.device_id AND r.reading_id = j.reading_id AND r.status <> 'superseded'
+  AND j.flags <> j.old_flags AND r.flags <> j.flags
 """
 )
 """Flags around readings that were stored or superseded, as they are now that all of these are seen. No row when all are right."""
