@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
@@ -99,9 +100,8 @@ def queue_limits(settings: Settings, strategy: WriteStrategy) -> QueueLimits:
     )
 
 
-def utc_now() -> datetime:
-    """The clock of readings."""
-    return datetime.now(UTC)
+utc_now: Callable[[], datetime] = functools.partial(datetime.now, UTC)
+"""The clock of readings."""
 
 
 class Service:

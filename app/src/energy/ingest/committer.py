@@ -9,17 +9,18 @@ Knows nothing of HTTP or SQL.
 from __future__ import annotations
 
 import logging
-import operator
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from uuid import UUID
 
 from energy import metrics
 from energy.domain.reading import (
+    AlreadySuperseded,
     Committed,
     Conflicting,
+    Doubtful,
     Outcome,
     Reading,
     Stored,
@@ -28,18 +29,26 @@ from energy.domain.reading import (
     same_content,
     same_request,
 )
-from energy.ingest.accounting import count
 from energy.logs import Seldom
 from energy.store.ports import BatchStore, Interrupted, NotAll, Poisoned, StoreError
 
 _seldom = Seldom(logging.getLogger(__name__))
 
-Id = tuple[UUID, UUID]
+Id = tuple[int, int]
+"""Device and reading, as numbers: a UUID hashes and compares itself in Python."""
 
 BACKOFF_FIRST_S = 0.02
 BACKOFF_MAX_S = 0.5
 
 _TWO_CONTENTS = "an id occurs twice with different contents"
+_LABELS: dict[type, str] = {
+    Committed: "committed",
+    Doubtful: "doubtful",
+    Conflicting: "conflicting",
+    AlreadySuperseded: "already_superseded",
+    Unstorable: "unstorable",
+    Undecided: "undecided",
+}
 
 
 class Committer:
@@ -63,19 +72,17 @@ class Committer:
 
         An atomic committer stores all of them or raises `NotAll`.
         """
-        first_of: dict[Id, Reading] = {}
-        for reading in readings:
-            first_of.setdefault(_id(reading), reading)
-        batch = sorted(first_of.values(), key=_id)  # in the key's order: two batches that lock rows crosswise deadlock
-        if self._atomic and any(not same_request(reading, first_of[_id(reading)]) for reading in readings):
+        ids = [(reading.device_id.int, reading.reading_id.int) for reading in readings]
+        first_of = dict(zip(reversed(ids), reversed(readings), strict=True))
+        order = sorted(first_of)  # the key's: two batches that lock rows crosswise deadlock
+        if self._atomic and not all(map(same_request, readings, map(first_of.__getitem__, ids))):
             raise NotAll([Unstorable(_TWO_CONTENTS)] * len(readings))
         try:
-            settled = await self._settle(batch, deadline)
+            settled = await self._settle([first_of[id_] for id_ in order], deadline)
         except NotAll as error:
-            raise NotAll(_for_each(readings, first_of, batch, error.outcomes)) from None
-        as_they_came = len(batch) == len(readings) and all(map(operator.is_, batch, readings))
-        outcomes = settled if as_they_came else _for_each(readings, first_of, batch, settled)
-        count(outcomes)
+            raise NotAll(_for_each(ids, readings, first_of, dict(zip(order, error.outcomes, strict=True)))) from None
+        outcomes = _for_each(ids, readings, first_of, dict(zip(order, settled, strict=True)))
+        _count(outcomes)
         return outcomes
 
     async def _settle(self, batch: Sequence[Reading], deadline: float, *, maybe_stored: bool = False) -> list[Outcome]:
@@ -109,19 +116,13 @@ class Committer:
         return [outcome for half in settled for outcome in half]
 
 
-def _id(reading: Reading) -> Id:
-    return (reading.device_id, reading.reading_id)
-
-
 def _for_each(
-    readings: Sequence[Reading], first_of: dict[Id, Reading], batch: Sequence[Reading], settled: Sequence[Outcome]
+    ids: Sequence[Id], readings: Sequence[Reading], first_of: Mapping[Id, Reading], outcome_of: Mapping[Id, Outcome]
 ) -> list[Outcome]:
     """The outcomes of the sorted, folded batch for the readings as they came."""
-    outcome_of = {_id(reading): outcome for reading, outcome in zip(batch, settled, strict=True)}
     return [
-        outcome if reading is first else _repeated(reading, first, outcome)
-        for reading in readings
-        for first, outcome in [(first_of[_id(reading)], outcome_of[_id(reading)])]
+        outcome_of[id_] if reading is first_of[id_] else _repeated(reading, first_of[id_], outcome_of[id_])
+        for id_, reading in zip(ids, readings, strict=True)
     ]
 
 
@@ -148,3 +149,21 @@ def _stored(first: Reading, outcome: Committed) -> Stored:
         outcome.period, first.source, "flagged" if outcome.flags else "accepted", outcome.flags, first.supersedes,
         first.key_id,
     )  # fmt: skip
+
+
+def _count(outcomes: Iterable[Outcome]) -> None:
+    """Into the metrics, once per batch; a flag is counted when its reading is stored, not when it is repeated."""
+    became: Counter[str] = Counter()
+    flags: Counter[tuple[str, ...]] = Counter()
+    for outcome in outcomes:
+        if isinstance(outcome, Committed):
+            became["replayed" if outcome.replayed else "committed"] += 1
+            if outcome.flags and not outcome.replayed:
+                flags[outcome.flags] += 1
+        else:
+            became[_LABELS[type(outcome)]] += 1
+    for label, number in became.items():
+        metrics.READINGS.labels(label).inc(number)
+    for together, number in flags.items():
+        for flag in together:
+            metrics.FLAGGED.labels(flag).inc(number)

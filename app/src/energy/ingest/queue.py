@@ -120,9 +120,8 @@ class IngestQueue:
 
     async def _lane(self) -> None:
         while await self._something_waits():
-            left_s = self.limits.linger_s - self.age_s  # of the oldest: waiting for a lane was waiting for company
-            if left_s > 0 and not self._draining:
-                await asyncio.sleep(left_s)
+            if self.limits.linger_s and not self._draining:  # waiting for a lane was waiting for company
+                await asyncio.sleep(max(self.limits.linger_s - self.age_s, 0))
             batch = self._take()
             if batch:
                 await self._write(batch)

@@ -163,7 +163,7 @@ class Database:
                 connection.add_log_listener(listen)
                 if together:
                     await connection.begin(self.dialect, plans, pooled=self._pooled)
-                else:
+                elif connection.plans is not plans:
                     await connection.plan(self.dialect, plans)
                 yield connection
                 if together:
@@ -184,7 +184,8 @@ class Database:
     async def _acquire(self) -> Connection:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        await self.connect()
+        if self._pool is None:
+            await self.connect()
         if self._pool is None:
             raise Unavailable("the database connection is closed", "closed")
         connection: Connection = await self._pool.acquire()

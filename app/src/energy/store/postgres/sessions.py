@@ -102,10 +102,9 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg's classes
             self.plans = Plans.EACH
 
     async def plan(self, dialect: Dialect, plans: Plans) -> None:
-        """Switches between planning once and each time; costs a round trip only when the last unit wanted the other."""
-        if self.plans is not plans:
-            await self.execute(_set(_PLANS[dialect][plans]))
-            self.plans = plans
+        """Switches between planning once and each time; a round trip, for when the last unit wanted the other."""
+        await self.execute(_set(_PLANS[dialect][plans]))
+        self.plans = plans
 
     async def begin(self, dialect: Dialect, plans: Plans, *, pooled: bool) -> None:
         """BEGIN; behind a pooler with all settings, in the same round trip."""
