@@ -7,11 +7,13 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from prescaler.kube.objects import GROUP, VERSION
-from prescaler.plan.occurrences import without_effect
+from prescaler.plan.occurrences import TooLargeError, without_effect
+from prescaler.plan.planner import plan
 from prescaler.plan.schedule import Schedule
 from prescaler.window.schema import InvalidSpecError
 from prescaler.window.spec import ExceptionDoc, Spec, parse, parse_exceptions, read_documents
@@ -76,9 +78,11 @@ def _loaded(path: Path, body: dict[str, Any], more: tuple[ExceptionDoc, ...]) ->
     if unknown := body.keys() - KNOWN:
         raise InvalidSpecError(f"{where}: unknown field {min(map(str, unknown)):.80}")
     try:
-        return Loaded(name, parse(body.get("spec"), rules=True), more)
-    except InvalidSpecError as error:
+        loaded = Loaded(name, parse(body.get("spec"), rules=True), more)
+        plan(loaded.schedule, datetime.now(UTC))  # the operator refuses what is too large
+    except (InvalidSpecError, TooLargeError) as error:
         raise InvalidSpecError(f"{where}: {error}") from error
+    return loaded
 
 
 def _text(path: Path) -> str:

@@ -23,9 +23,9 @@ TOLD = ("test_ready_at_start.py", "test_history.py", "test_capacity.py", "test_c
 
 MUTANTS = [
     pytest.param("plan/planner.py", "yield step(demand.start - lead_s,", "yield step(demand.start,", PLAN, id="no lead time"),
-    pytest.param("plan/planner.py", "step.end > at", "step.end >= at", PLAN, id="an end that is still open"),
+    pytest.param("plan/planner.py", "heap[0][-1].end <= at", "heap[0][-1].end < at", PLAN, id="an end that is still open"),
     pytest.param("plan/planner.py", "return -(-numerator // denominator)", "return numerator // denominator", PLAN, id="rounded down"),
-    pytest.param("plan/planner.py", "leading = max(opened or active", "leading = max(active", PLAN, id="a coming window names an open one"),
+    pytest.param("plan/planner.py", "leading = (self._opened or self._highest)", "leading = self._highest", PLAN, id="a coming window names an open one"),
     pytest.param("plan/occurrences.py", "back = timedelta(days=EXTENDED_D_MAX if extends else LONGEST_D)", "back = timedelta(days=31)", PLAN, id="looks back one month"),
     pytest.param("plan/occurrences.py", "last = max(last, min(e.until", "last = min(last, min(e.until", PLAN, id="Extend shortens"),
     pytest.param("plan/occurrences.py", "if is_plain:", "if True:", PLAN, id="peaks on an overridden day"),

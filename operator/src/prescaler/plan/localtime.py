@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 DAY_S = 86_400
+YEARS = (2000, 2180)  # what may be planned: the first, and the one after the last
 _MIDNIGHT = time()
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 

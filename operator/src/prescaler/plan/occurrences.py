@@ -4,9 +4,11 @@ An occurrence is made from its window and its month alone and clipped afterwards
 far extensions carry it, are the same whenever one looks. All intervals are half-open.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
+from functools import cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -14,6 +16,7 @@ from prescaler.plan.localtime import DAY_S, day_of_month, instant, local_date, m
 from prescaler.plan.schedule import Action, Exemption, Peak, Schedule, Window
 
 LONGEST_D = 62  # from the 1st of a month to the last of the next
+WORK_MAX = 100_000  # open stretches, peaks, exceptions and steps of a plan: a second of one core
 EXTENDED_D_MAX = 400  # extensions carry an occurrence no further from its first day, however many follow one another
 
 
@@ -26,6 +29,24 @@ class Demand(NamedTuple):
     end: int
     replicas: int
     peak: bool = False
+
+
+class TooLargeError(ValueError):
+    """A schedule whose plan would take everybody's time."""
+
+
+class Work:
+    """What has been done of what may be done for one plan: one object's schedule must not hold up the others."""
+
+    def __init__(self, since: int, until: int) -> None:
+        self._left = WORK_MAX * (1 + (until - since) // (LONGEST_D * 2 * DAY_S))
+
+    def add(self, units: int) -> None:
+        self._left -= units
+        if self._left < 0:
+            raise TooLargeError(
+                "the schedule is too large: fewer windows, peaks, time zones, exceptions or steps are needed"
+            )
 
 
 class Days(NamedTuple):
@@ -41,14 +62,18 @@ class Days(NamedTuple):
 def occurrences(schedule: Schedule, since: int, until: int) -> Iterator[list[Demand]]:
     """Every occurrence whose steps touch [since, until); of its daily peaks those whose steps do."""
     early, late = since - schedule.ramp_down.duration_s, until + schedule.before_s
+    work = Work(since, until)
     for days in _all_days(schedule, early, late):
         plain: list[Demand] = []
         peaks: list[Demand] = []
         for zone in schedule.zones:
+            work.add(1 + len(days.exemptions))
             for piece, is_plain in _pieces(days, zone):
                 plain.append(piece)
                 if is_plain:
-                    peaks += _peaks(days, piece, max(piece.start, early), min(piece.end, late), zone)
+                    found = list(_peaks(days, piece, max(piece.start, early), min(piece.end, late), zone))
+                    work.add(len(found))
+                    peaks += found
         if any(piece.start < late and piece.end >= early for piece in plain):
             yield united([*plain, *peaks])
 
@@ -73,20 +98,21 @@ def united(found: Iterable[Demand]) -> list[Demand]:
 
 def without_effect(schedule: Schedule) -> list[Exemption]:
     """Exemptions that change nothing: no window that they concern is open on their days, or ends later by them."""
-    return [e for e in schedule.exemptions if e.action is not Action.OPEN and not _has_effect(schedule, e)]
-
-
-def _has_effect(schedule: Schedule, exemption: Exemption) -> bool:
     back = timedelta(days=EXTENDED_D_MAX if any(e.until for e in schedule.exemptions) else LONGEST_D)
-    concerned = [window for window in schedule.windows if exemption.concerns(window)]
-    for month in months(exemption.day - back, exemption.last) if concerned else ():
-        for window in concerned:
-            first, last = _declared_days(window, month)
-            reaches = _extended(schedule, window, first, last)
-            touches = first <= exemption.last and exemption.day <= reaches
-            if touches and (exemption.until is None or exemption.until > last):
-                return True
-    return False
+
+    @cache
+    def days(window: Window, month: tuple[int, int]) -> tuple[date, date, date]:
+        first, last = _declared_days(window, month)
+        return first, last, _extended(schedule, window, first, last)
+
+    def has_effect(e: Exemption) -> bool:
+        return e.action is Action.OPEN or any(
+            first <= e.last and e.day <= reaches and (e.until is None or e.until > last)
+            for month in months(e.day - back, min(e.last, e.day + timedelta(days=LONGEST_D)))
+            for first, last, reaches in (days(window, month) for window in schedule.windows if e.concerns(window))
+        )
+
+    return [e for e in schedule.exemptions if not has_effect(e)]
 
 
 def _all_days(schedule: Schedule, early: int, late: int) -> Iterator[Days]:
@@ -116,8 +142,10 @@ def _declared_days(window: Window, month: tuple[int, int]) -> tuple[date, date]:
 
 
 def _extended(schedule: Schedule, window: Window, first: date, last: date) -> date:
-    for e in schedule.exemptions:
-        if e.until is not None and e.concerns(window) and first <= e.day <= last:
+    for e in schedule.exemptions[bisect_left(schedule.exemptions, first, key=lambda e: e.day) :]:
+        if e.day > last:
+            break
+        if e.until is not None and e.concerns(window):
             last = max(last, min(e.until, first + timedelta(days=EXTENDED_D_MAX)))  # Extend never shortens
     return last
 

@@ -7,14 +7,16 @@ Occurrences of windows become demands, demands become steps (the ramps around th
 wins. All intervals are half-open. Knows nothing of Kubernetes.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 from prescaler.plan.localtime import DAY_S, utc
-from prescaler.plan.occurrences import Demand, occurrences, united
+from prescaler.plan.occurrences import Demand, Work, occurrences, united
 from prescaler.plan.schedule import Schedule
 
 HORIZON_D = 63  # the next change of a monthly schedule is at most a month and a month end away
@@ -158,10 +160,6 @@ class _Step(NamedTuple):
     order: int  # the window's place in the spec, negative: the first one listed wins a tie
     window: str
 
-    @property
-    def weight(self) -> tuple[int, int, int]:
-        return self.replicas, self.rank, self.order
-
 
 def _steps(schedule: Schedule, demand: Demand) -> Iterator[_Step]:
     """The stairs up to a demand, its open time, and the stairs down."""
@@ -188,36 +186,64 @@ def _ceil(numerator: int, denominator: int) -> int:
 
 def _sweep(schedule: Schedule, found: list[Demand], since: int, until: int) -> tuple[State, tuple[Transition, ...]]:
     """The state at `since` and every change of it in (since, until)."""
+    Work(since, until).add(len(found) * (schedule.ramp_up.steps + schedule.ramp_down.steps))
     steps = sorted(s for d in found for s in _steps(schedule, d) if max(s.start, since) < min(s.end, until))
     edges = sorted({since, *(s.start for s in steps if s.start > since), *(s.end for s in steps if s.end < until)})
-    active: list[_Step] = []
+    active = _Active(schedule.baseline)
     states: list[Transition] = []
     following = 0
     for at in edges:
-        active = [step for step in active if step.end > at]
         while following < len(steps) and steps[following].start <= at:
-            active.append(steps[following])
+            active.add(steps[following])
             following += 1
-        now = _judge(schedule, active)
+        now = active.at(at)
         if not states or now[:3] != states[-1].state[:3]:
             states.append(Transition(utc(at), now))
     return states[0].state, tuple(states[1:])
 
 
-def _judge(schedule: Schedule, active: list[_Step]) -> State:
-    """The highest demand sets the minimum; the phase is whether a window is open, or else what the highest one does."""
-    idle = State(schedule.baseline, Phase.IDLE, None)
-    if not active:
-        return idle
-    opened = [step for step in active if step.rank >= _RANK[Phase.ACTIVE]]
-    leading = max(opened or active, key=lambda s: s.weight)
-    if not opened and leading.replicas <= schedule.baseline:  # stairs to a target that isn't above the baseline
-        return idle
-    phase = _PHASES[max(step.rank for step in opened)] if opened else _PHASES[leading.rank]
-    others = {step.order: step.window for step in active if step.order != leading.order}
-    return State(
-        replicas=max(schedule.baseline, *(step.replicas for step in active)),
-        phase=phase,
-        window=leading.window,
-        others=tuple(others[order] for order in sorted(others, reverse=True)),
-    )
+class _Active:
+    """The steps of the present. What is over leaves a heap when it comes to its top, so that each costs its share once."""
+
+    def __init__(self, baseline: int) -> None:
+        self._baseline = baseline
+        self._highest: list[tuple[int, int, int, _Step]] = []
+        self._opened: list[tuple[int, int, int, _Step]] = []
+        self._ends: list[tuple[int, _Step]] = []
+        self._names: dict[int, str] = {}
+        self._windows: Counter[int] = Counter()
+        self._ranks: Counter[int] = Counter()
+
+    def add(self, step: _Step) -> None:
+        entry = (-step.replicas, -step.rank, -step.order, step)
+        heappush(self._highest, entry)
+        if step.rank >= _RANK[Phase.ACTIVE]:
+            heappush(self._opened, entry)
+        heappush(self._ends, (step.end, step))
+        self._names[step.order] = step.window
+        self._windows[step.order] += 1
+        self._ranks[step.rank] += 1
+
+    def at(self, at: int) -> State:
+        """The highest demand sets the minimum; the phase is whether a window is open, or else what the highest one does."""
+        while self._ends and self._ends[0][0] <= at:
+            _, over = heappop(self._ends)
+            self._windows[over.order] -= 1
+            self._ranks[over.rank] -= 1
+        for heap in (self._highest, self._opened):
+            while heap and heap[0][-1].end <= at:
+                heappop(heap)
+        idle = State(self._baseline, Phase.IDLE, None)
+        if not self._highest:
+            return idle
+        leading = (self._opened or self._highest)[0][-1]
+        if not self._opened and leading.replicas <= self._baseline:  # stairs to a target that isn't above the baseline
+            return idle
+        rank = leading.rank if not self._opened else max(rank for rank, count in self._ranks.items() if count)
+        others = sorted((order for order, n in self._windows.items() if n and order != leading.order), reverse=True)
+        return State(
+            replicas=max(self._baseline, self._highest[0][-1].replicas),
+            phase=_PHASES[rank],
+            window=leading.window,
+            others=tuple(self._names[order] for order in others),
+        )

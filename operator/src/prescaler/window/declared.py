@@ -5,16 +5,16 @@ looked at in a fraction of a second. A cache, not a memory: thrown away, everyth
 with an object is a sentence in what is returned here; nothing is raised.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import lru_cache
 
 from prescaler.kube.client import CONFIG_MAPS, Kube
 from prescaler.kube.fetched import Fetched
 from prescaler.kube.objects import BillingWindow
-from prescaler.plan.occurrences import without_effect
+from prescaler.plan.occurrences import TooLargeError, without_effect
 from prescaler.plan.planner import Opening, Plan, plan
 from prescaler.plan.schedule import Exemption, Schedule
 from prescaler.window import replay
@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 CONFIG_MAP_KEPT_S = 60.0
 Floors = tuple[tuple[str, int], ...]
+ListKey = tuple[str, str, str]  # namespace, ConfigMap, key
+Inputs = tuple[tuple[ExceptionDoc, ...], Floors]
+Listed = tuple[ExceptionDoc, ...] | Verdict  # or why it does not apply
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,8 @@ class Declared:
     schedule: Schedule
     plan: Plan
     idle: tuple[Exemption, ...]  # exceptions that change nothing
-    inputs: tuple[tuple[ExceptionDoc, ...], Floors]
+    inputs: Inputs
+    too_large: str | None  # why the list of exceptions does not apply
     verdicts: Verdicts = field(default_factory=dict)
     records: tuple[PeakRecord, ...] = ()
 
@@ -71,7 +75,7 @@ class Declared:
 
 
 class Declarations:
-    def __init__(self, lists: Fetched[tuple[str, str], dict[str, str]], peaks: Fetched[replay.Question, float]) -> None:
+    def __init__(self, lists: Fetched[ListKey, Listed], peaks: Fetched[replay.Question, float]) -> None:
         self._lists, self._peaks = lists, peaks
         self._known: dict[str, Declared | tuple[int, Broken]] = {}
 
@@ -80,9 +84,10 @@ class Declarations:
         for uid in self._known.keys() - {w.metadata.uid for w in windows}:
             del self._known[uid]
         named = {
-            (w.metadata.namespace, known.spec.exceptions_from.config_map)
+            (w.metadata.namespace, source.config_map, source.key)
             for w in windows
-            if isinstance(known := self._known.get(w.metadata.uid), Declared) and known.spec.exceptions_from is not None
+            if isinstance(known := self._known.get(w.metadata.uid), Declared)
+            and (source := known.spec.exceptions_from) is not None
         }
         self._lists.keep_only(named)
 
@@ -95,7 +100,7 @@ class Declarations:
             known = None
         try:
             declared = self._of(window, known, now)
-        except InvalidSpecError as error:
+        except (InvalidSpecError, TooLargeError) as error:
             return self._broken(window, no("InvalidSpec", str(error)))
         except Exception as error:  # a mistake of ours that one object brings out must not cost the others
             log.exception("%s/%s: could not be understood", *window.key)
@@ -115,13 +120,9 @@ class Declarations:
         more, verdict = self._listed(meta.namespace, spec)
         records = known.records if known is not None and same else status_of(window).replay
         floors = tuple(replay.floors(spec.replay, records).items()) if spec.replay is not None else ()
-        declared = known
-        if declared is None or not same or declared.inputs != (more, floors):
-            schedule = spec.schedule(more, dict(floors))
-            idle = tuple(without_effect(schedule))
-            declared = Declared(meta.generation, spec, schedule, plan(schedule, now), idle, (more, floors))
-        elif not declared.plan.holds_at(now):
-            declared.plan = plan(declared.schedule, now)
+        declared, inputs = known, (more, floors)
+        if declared is None or not same or declared.inputs != inputs or not declared.plan.holds_at(now):
+            declared = _planned(meta.generation, spec, inputs, now)
         declared.verdicts = {}
         if spec.exceptions or spec.exceptions_from is not None:
             declared.verdicts["ExceptionsCurrent"] = verdict or _exceptions(declared, now)
@@ -138,46 +139,56 @@ class Declarations:
         source = spec.exceptions_from
         if source is None:
             return (), None
-        held = self._lists.want((namespace, source.config_map))
+        held = self._lists.want((namespace, source.config_map, source.key))
         problem = f"ConfigMap {source.config_map} can't be read: {held.problem}" if held.problem is not None else None
         if held.value is None:
-            return (), (
-                no("ListUnreadable", f"{problem}; its exceptions don't apply")
-                if problem is not None
-                else unknown("NotReadYet", f"ConfigMap {source.config_map} is being read")
+            if problem is not None:
+                return (), no("ListUnreadable", f"{problem}; its exceptions don't apply")
+            return (), unknown("NotReadYet", f"ConfigMap {source.config_map} is being read")
+        if isinstance(held.value, Verdict):
+            return (), held.value
+        return held.value, no("ListUnreadable", f"{problem}; the list read before applies") if problem else None
+
+
+def _planned(generation: int, spec: Spec, inputs: Inputs, now: datetime) -> Declared:
+    """Raises TooLargeError; a list that makes the schedule too large does not apply."""
+    more, floors = inputs
+    schedule, too_large = spec.schedule(more, dict(floors)), None
+    try:
+        made = plan(schedule, now)
+    except TooLargeError as error:
+        if not more:
+            raise
+        schedule, too_large = spec.schedule((), dict(floors)), f"{error}; the exceptions of the list don't apply"
+        made = plan(schedule, now)
+    return Declared(generation, spec, schedule, made, tuple(without_effect(schedule)), inputs, too_large)
+
+
+def list_reader(kube: Kube) -> Callable[[ListKey], Awaitable[Listed]]:
+    """Reads the lists that objects take their exceptions from; in a thread, because a long one takes seconds."""
+
+    async def read(key: ListKey) -> Listed:
+        namespace, name, entry = key
+        found = await kube.get(CONFIG_MAPS, namespace, name)
+        if found is None or entry not in found.data:
+            return no("ListNotFound", f"there is no key {entry} in ConfigMap {name}; its exceptions don't apply")
+        try:
+            return await asyncio.to_thread(parse_exceptions, found.data[entry])
+        except InvalidSpecError as error:
+            return no("ListInvalid", f"{error}; these exceptions don't apply")
+        except Exception as error:  # as in `Declarations.of`
+            log.exception("a list of exceptions could not be understood")
+            return no(
+                "ListInvalid", f"exceptions: not understood: {type(error).__name__}; these exceptions don't apply"
             )
-        if source.key not in held.value:
-            words = f"there is no key {source.key} in ConfigMap {source.config_map}; its exceptions don't apply"
-            return (), no("ListNotFound", words)
-        found = _parsed(held.value[source.key])
-        if isinstance(found, str):
-            return (), no("ListInvalid", f"{found}; these exceptions don't apply")
-        return found, no("ListUnreadable", f"{problem}; the list read before applies") if problem is not None else None
-
-
-def list_reader(kube: Kube) -> Callable[[tuple[str, str]], Awaitable[dict[str, str]]]:
-    """Reads the ConfigMaps that objects take their exceptions from."""
-
-    async def read(key: tuple[str, str]) -> dict[str, str]:
-        found = await kube.get(CONFIG_MAPS, *key)
-        return found.data if found is not None else {}
 
     return read
 
 
-@lru_cache(maxsize=256)
-def _parsed(text: str) -> tuple[ExceptionDoc, ...] | str:
-    try:
-        return parse_exceptions(text, rules=False)
-    except InvalidSpecError as error:
-        return str(error)
-    except Exception as error:  # as in `Declarations.of`
-        log.exception("a list of exceptions could not be understood")
-        return f"exceptions: not understood: {type(error).__name__}"
-
-
 def _exceptions(declared: Declared, now: datetime) -> Verdict:
     """An exception that is over is no longer worth a warning; a list that ends too soon is, where that was asked for."""
+    if declared.too_large is not None:
+        return no("ListInvalid", declared.too_large)
     today = now.astimezone(declared.schedule.zones[0]).date()
     exemptions = declared.schedule.exemptions
     idle = [e for e in declared.idle if e.last >= today]
