@@ -64,8 +64,8 @@ async def test_keda_does_not_undo_the_raised_minimum(rig: Rig, keda: Cluster) ->
     await rig.window(targetRef={"kind": "ScaledObject", "name": "energy"})
     await rig.tick(LEAD)
     _wait_for_minimum(keda, rig.namespace, 8)
-    keda.kubectl("annotate", "scaledobject", "energy", "look=again", "-n", rig.namespace)
-    seen = keda.kubectl.wait_for("hpa", OF_KEDA, _annotated, "was looked at by KEDA again", namespace=rig.namespace)
+    await rig.edit(SCALED_OBJECT, "energy", {"spec": {"maxReplicaCount": 19}})
+    seen = keda.kubectl.wait_for("hpa", OF_KEDA, _reconciled, "was made anew by KEDA", namespace=rig.namespace)
     assert seen["spec"]["minReplicas"] == 8
     await rig.tick(INSIDE)
     assert await rig.condition("DriftDetected") == ("", "", "") or (await rig.condition("DriftDetected"))[0] == "False"
@@ -82,6 +82,6 @@ def _wait_for_minimum(cluster: Cluster, namespace: str, minimum: int) -> None:
     cluster.kubectl.wait_for("deployment", "energy", scaled, f"has {minimum} replicas", namespace=namespace)
 
 
-def _annotated(hpa: Manifest) -> bool:
-    """KEDA copies a ScaledObject's annotations to its HPA, so this tells that it has reconciled."""
-    return "look" in hpa["metadata"].get("annotations", {})
+def _reconciled(hpa: Manifest) -> bool:
+    """KEDA looks again when the spec has changed; the new maximum in its HPA tells that it did."""
+    return bool(hpa["spec"]["maxReplicas"] == 19)

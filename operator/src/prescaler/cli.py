@@ -5,6 +5,7 @@ An error says what is wrong, where, and what to do; it never shows a stack trace
 
 import asyncio
 import logging
+import os
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -15,12 +16,11 @@ from prescaler import __version__, render
 from prescaler.clock import from_environment
 from prescaler.files import Loaded, load, load_all, objects
 from prescaler.kube.client import WINDOWS, Kube, KubeError, NoCredentialsError
-from prescaler.plan.localtime import day_of_month
+from prescaler.plan.localtime import YEARS, day_of_month
+from prescaler.plan.occurrences import TooLargeError
 from prescaler.report import report_of
 from prescaler.window.schema import InvalidSpecError, crd_text
 from prescaler.window.status import Status, status_in, status_of
-
-YEARS = (2000, 2180)
 
 
 class _Group(click.Group):
@@ -29,7 +29,7 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except (InvalidSpecError, KubeError, NoCredentialsError, OSError) as error:
+        except (InvalidSpecError, TooLargeError, KubeError, NoCredentialsError, OSError) as error:
             raise click.ClickException(str(error)) from error
         except (ValueError, ArithmeticError, RecursionError, LookupError, TypeError) as error:
             raise click.ClickException(f"a defect of prescaler: {type(error).__name__}: {error}") from error
@@ -41,6 +41,7 @@ def main() -> None:
     """Every pod Ready when the billing window opens."""
 
 
+_PORT = click.IntRange(1, 65_535)
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FROM = click.option(
     "--from", "since", metavar="DATE", help="Start, as 2026-12-01 in the first time zone. Default: now."
@@ -146,9 +147,13 @@ def crd() -> None:
 
 @main.command()
 @click.option("--namespace", "-n", "namespaces", multiple=True, help="Only this namespace; repeat for more.")
-@click.option("--lease-namespace", help="Where the leader's Lease is kept. Without it this process always acts.")
-@click.option("--health-port", type=int, help="Serve /healthz on this port.")
-@click.option("--metrics-port", type=int, help="Serve /metrics on this port.")
+@click.option(
+    "--lease-namespace",
+    envvar="PRESCALER_LEASE_NAMESPACE",
+    help="Where the leader's Lease is kept. Without it this process always acts.",
+)
+@click.option("--health-port", envvar="PRESCALER_HEALTH_PORT", type=_PORT, help="Serve /healthz on this port.")
+@click.option("--metrics-port", envvar="PRESCALER_METRICS_PORT", type=_PORT, help="Serve /metrics on this port.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
 def run(
     namespaces: tuple[str, ...],
@@ -164,11 +169,14 @@ def run(
 
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("kopf").setLevel("WARNING" if log_level != "debug" else "DEBUG")
-    options = handlers.Options()
-    options.namespaces = handlers.checked_namespaces(namespaces) or options.namespaces
-    options.lease_namespace = lease_namespace or options.lease_namespace
-    options.metrics_port = metrics_port or options.metrics_port
-    options.health_port = health_port or options.health_port
+    options = handlers.Options(
+        namespaces=handlers.checked_namespaces(namespaces or _names("PRESCALER_NAMESPACES")),
+        replay_urls=_names("PRESCALER_REPLAY_URLS"),
+        lease_namespace=lease_namespace,
+        health_port=health_port,
+        metrics_port=metrics_port,
+        clock=from_environment(),
+    )
     kopf.run(
         standalone=True,
         namespaces=options.namespaces,
@@ -187,6 +195,10 @@ def release(namespaces: tuple[str, ...], names: tuple[str, ...], timeout_s: floa
 
     gone = asyncio.run(release_all(Kube(), from_environment(), namespaces, timeout_s, names))
     click.echo(f"{gone} BillingWindows are gone")
+
+
+def _names(variable: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in os.environ.get(variable, "").split(",") if name.strip())
 
 
 def _say_what_is_missing(loaded: Loaded) -> None:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
+from prescaler.plan.localtime import YEARS
 from prescaler.window.schema import InvalidSpecError
 from prescaler.window.spec import seconds
 
@@ -44,20 +45,24 @@ class Clock:
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Clock:
     offset, start = environment.get(OFFSET_VARIABLE, ""), environment.get(START_VARIABLE, "")
+    clock = Clock()
     if offset and start:
         raise InvalidSpecError(f"{OFFSET_VARIABLE} and {START_VARIABLE} are both set; keep one")
     if offset:
         try:
             length = timedelta(seconds=seconds(offset.lstrip("+-")))
-            datetime.now(UTC) + length  # a date that no calendar has is refused here
+            clock = Clock(-length if offset.startswith("-") else length)
+            clock.now()  # a date that no calendar has is refused here
         except (InvalidSpecError, OverflowError) as error:
             raise InvalidSpecError(f"{OFFSET_VARIABLE}: {error}") from error
-        return Clock(-length if offset.startswith("-") else length)
-    clock = Clock()
     if start:
         try:
             at = datetime.fromisoformat(start)
         except ValueError as error:
             raise InvalidSpecError(f"{START_VARIABLE}: `{start}` is not like 2026-12-14T18:00:00Z") from error
         clock.set(at if at.tzinfo else at.replace(tzinfo=UTC))
+    if not YEARS[0] <= clock.now().year < YEARS[1]:
+        raise InvalidSpecError(
+            f"{OFFSET_VARIABLE}, {START_VARIABLE}: rehearse a time from {YEARS[0]} to {YEARS[1] - 1}"
+        )
     return clock

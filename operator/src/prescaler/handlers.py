@@ -1,8 +1,7 @@
 """Where kopf comes in: it logs in, watches and stops gracefully; the loop does the work.
 
-`prescaler run` starts it with its options; `kopf run -m prescaler.handlers` works too and takes them from the
-environment. Only plain event handlers are used: the change-detecting ones would write annotations on every object. The
-finalizer is the operator's own, held only while there is something to give back.
+Only plain event handlers are used: the change-detecting ones would write annotations on every object. The finalizer is the
+operator's own, held only while there is something to give back.
 """
 
 import asyncio
@@ -17,7 +16,7 @@ import kopf
 from aiohttp import web
 from prometheus_client import start_http_server
 
-from prescaler.clock import Clock, from_environment
+from prescaler.clock import Clock
 from prescaler.kube.client import REQUEST_TIMEOUT_S, Kube, credentials
 from prescaler.kube.lease import LeaderLease
 from prescaler.kube.objects import FINALIZER, GROUP, VERSION
@@ -37,21 +36,16 @@ def checked_namespaces(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _names(variable: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in os.environ.get(variable, "").split(",") if name.strip())
-
-
 @dataclass(slots=True)
 class Options:
-    """How this process runs. `PRESCALER_NAMESPACES` empty means the whole cluster."""
+    """How this process runs. No namespace means the whole cluster."""
 
-    namespaces: tuple[str, ...] = field(default_factory=lambda: checked_namespaces(_names("PRESCALER_NAMESPACES")))
-    replay_urls: tuple[str, ...] = field(default_factory=lambda: _names("PRESCALER_REPLAY_URLS"))
-    lease_namespace: str = field(default_factory=lambda: os.environ.get("PRESCALER_LEASE_NAMESPACE", ""))
-    health_port: int = field(default_factory=lambda: int(os.environ.get("PRESCALER_HEALTH_PORT", "0")))
-    metrics_port: int = field(default_factory=lambda: int(os.environ.get("PRESCALER_METRICS_PORT", "0")))
-    identity: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
-    clock: Clock = field(default_factory=from_environment)
+    namespaces: tuple[str, ...] = ()
+    replay_urls: tuple[str, ...] = ()
+    lease_namespace: str | None = None
+    health_port: int | None = None
+    metrics_port: int | None = None
+    clock: Clock = field(default_factory=Clock)
 
 
 @dataclass(slots=True)
@@ -63,7 +57,11 @@ class Running:
 
 def start(options: Options) -> Running:
     kube = Kube()
-    lease = LeaderLease(kube, options.lease_namespace, options.identity) if options.lease_namespace else None
+    lease = (
+        LeaderLease(kube, options.lease_namespace, f"{socket.gethostname()}-{os.getpid()}")
+        if options.lease_namespace
+        else None
+    )
     loop = Loop(kube, options.clock, namespaces=options.namespaces, lease=lease, replay_urls=options.replay_urls)
     return Running(loop, kube, asyncio.create_task(loop.run(), name="prescaler-loop"))
 
@@ -78,7 +76,7 @@ async def begin(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     settings.watching.connect_timeout = REQUEST_TIMEOUT_S
     settings.watching.server_timeout = 5 * 60
     settings.watching.client_timeout = 6 * 60  # a connection that died silently is noticed
-    options: Options = memo.setdefault("options", None) or Options()
+    options: Options = memo["options"]
     if options.clock.rehearsal:
         log.warning(options.clock.rehearsal)
     memo["running"] = running = start(options)

@@ -129,6 +129,7 @@ def test_a_mistake_in_a_file_is_one_sentence_that_says_where(tmp_path: Path, bro
         pytest.param(["release"], "KUBECONFIG", id="no cluster"),
         pytest.param(["report"], "KUBECONFIG", id="no cluster to report of"),
         pytest.param(["run", "-n", "team-*"], "not the name of a namespace", id="a pattern of namespaces"),
+        pytest.param(["run", "--health-port", "0"], "1<=x<=65535", id="no port"),
     ],
 )
 def test_a_mistake_on_the_command_line_says_what_to_do(

@@ -200,12 +200,13 @@ async def test_a_list_that_fails_does_not_let_a_deleted_window_go_before_its_tar
     assert (await rig.call("GET", BW))["items"] == []
 
 
-async def test_a_refusal_to_give_back_is_told_and_wedges_no_deletion(rig: Rig) -> None:
+@pytest.mark.parametrize("verb", ["GET", "PATCH"])
+async def test_a_refusal_to_give_back_is_told_and_wedges_no_deletion(rig: Rig, verb: str) -> None:
     await rig.hpa()
     await rig.window()
     await rig.tick(INSIDE)
     await rig.delete(BW, "volga")
-    rig.kube.always["PATCH /apis/autoscaling"] = 403
+    rig.kube.always[f"{verb} /apis/autoscaling"] = 403
     await rig.tick()
     assert (await rig.call("GET", BW))["items"] == []
     assert "NotGivenBack" in await rig.warnings()

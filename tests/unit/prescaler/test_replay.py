@@ -57,7 +57,7 @@ async def test_a_prometheus_that_hangs_delays_no_write(rig: Rig, past: Prometheu
             f"w{number}", targetRef={"name": f"h{number}"}, replay={**QUERY, "url": past.url, "query": f"x{number}"}
         )
     rig.at(INSIDE)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):  # waiting for all of them would take 26 s: 5 s each, eight at a time
         await rig.loop.tick()
     assert [await rig.minimum(f"h{number}") for number in range(41)] == [8] * 41
     assert (await rig.condition("ReplayAvailable", "w0"))[:2] == ("Unknown", "NotReadYet")
@@ -140,10 +140,20 @@ async def test_an_answer_that_is_none_is_said_without_quoting_it(
     assert await rig.minimum() == 8
 
 
-async def test_only_the_allowed_addresses_are_asked(rig: Rig, past: Prometheus) -> None:
-    rig.restart(replay_urls=["http://prometheus.monitoring:9090"])
+@pytest.mark.parametrize(
+    "allowed",
+    [
+        pytest.param("http://prometheus.monitoring:9090", id="another host"),
+        pytest.param("http://user", id="a user that looks like the host"),
+        pytest.param("http://127.0.0.1:9", id="a port that only begins alike"),
+        pytest.param("{url}/team", id="a path of somebody else's"),
+    ],
+)
+async def test_only_the_allowed_addresses_are_asked(rig: Rig, past: Prometheus, allowed: str) -> None:
+    rig.restart(replay_urls=[allowed.format(url=past.url)])
     await rig.hpa()
-    await rig.window(replay={**QUERY, "url": past.url})
+    url = {"http://user": past.url.replace("//", "//user@"), "{url}/team": f"{past.url}/team-b"}.get(allowed, past.url)
+    await rig.window(replay={**QUERY, "url": url})
     await rig.tick(INSIDE)
     assert "may not ask" in (await rig.condition("ReplayAvailable"))[2]
     assert past.asked == []

@@ -41,6 +41,9 @@ def test_a_rehearsal_can_start_at_a_moment() -> None:
     [
         {"PRESCALER_CLOCK_OFFSET": "tomorrow"},
         {"PRESCALER_CLOCK_START": "tomorrow"},
+        {"PRESCALER_CLOCK_START": "9999-12-31"},
+        {"PRESCALER_CLOCK_OFFSET": "-999999d"},
+        {"PRESCALER_CLOCK_OFFSET": "999999999d"},
         {"PRESCALER_CLOCK_OFFSET": "1d", "PRESCALER_CLOCK_START": "2026-12-14"},
     ],
 )

@@ -91,6 +91,7 @@ class Assessment:
     previous: Status = field(default_factory=Status)
     case: Case | None = None  # None: it is invalid, or being deleted
     leaves: bool = False  # it is being deleted: there is no status to write any more
+    not_given_back: str | None = None
 
     @property
     def acts(self) -> bool:
@@ -102,7 +103,8 @@ def assess(window: BillingWindow, world: World, now: datetime) -> Assessment:
     declared = world.declared[window.metadata.uid]
     policy = declared.spec.drift_policy if isinstance(declared, Declared) else DriftPolicy.RAISE
     if window.metadata.deletion_timestamp is not None:
-        return Assessment(window, now, _give_back(window, world, policy, now), {}, leaves=True)
+        to_do, lost = _give_back(window, world, policy, now), _out_of_reach(window, world, now)
+        return Assessment(window, now, to_do, {}, leaves=True, not_given_back=lost)
     previous = status_of(window)
     verdicts: Verdicts = {}
     if world.rehearsal is not None:
@@ -176,10 +178,17 @@ def _give_back(window: BillingWindow, world: World, policy: DriftPolicy, now: da
     held = raised_.held(window, now)
     if held is None:
         return ()
-    unreadable = world.seen.why_unreadable(window.metadata.namespace, held.kind)
-    if unreadable is not None and unreadable.status not in {403, 404}:
-        return ()  # it will be readable again; a missing permission or kind would keep the window for ever
+    if _out_of_reach(window, world, now) is None and world.seen.why_unreadable(window.metadata.namespace, held.kind):
+        return ()  # it will be readable again
     return (*_lower(window, world, held, policy), Write(WINDOWS, window.metadata, raised_.let_go(window)))
+
+
+def _out_of_reach(window: BillingWindow, world: World, now: datetime) -> str | None:
+    """Why the target of a deleted window can't even be read: a missing permission or kind would keep the window for ever."""
+    held = raised_.held(window, now)
+    unreadable = world.seen.why_unreadable(window.metadata.namespace, held.kind) if held is not None else None
+    gone = window.metadata.deletion_timestamp is not None and unreadable is not None and unreadable.status in {403, 404}
+    return f"its target can't be read: {unreadable}" if gone else None
 
 
 def _lower(window: BillingWindow, world: World, held: Raised, policy: DriftPolicy) -> list[Write]:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from prescaler.kube.fetched import Fetched
 from prescaler.plan.planner import Opening, Plan, openings
@@ -123,14 +124,20 @@ def _past(schedule: Schedule, coming: Opening) -> tuple[datetime, datetime]:
 
 
 def peak_reader(allowed: Sequence[str]) -> Callable[[Question], Awaitable[float]]:
-    """What a Fetched calls; with `allowed` only addresses that begin with one of them are asked."""
+    """What a Fetched calls; with `allowed` only these addresses, and paths below them, are asked."""
 
     async def read(question: Question) -> float:
-        if allowed and not any(question.url.startswith(prefix) for prefix in allowed):
+        if allowed and not any(_within(URL(question.url), URL(each)) for each in allowed):
             raise NoDataError(f"the operator may not ask {question.url}: PRESCALER_REPLAY_URLS does not name it")
         return await peak_rate(question)
 
     return read
+
+
+def _within(asked: URL, allowed: URL) -> bool:
+    """By host, not by text: in `http://allowed@elsewhere` the name before the @ is a user."""
+    same = asked.origin() == allowed.origin()
+    return same and f"{asked.path.rstrip('/')}/".startswith(f"{allowed.path.rstrip('/')}/")
 
 
 async def peak_rate(question: Question) -> float:

@@ -37,8 +37,8 @@ async def tell(teller: Teller, assessment: Assessment, outcome: Outcome, *, agai
     A first conflict is not worth a word: somebody else was faster, and the next look a second later decides anew.
     """
     window = assessment.window
-    if outcome.not_given_back is not None:
-        words = f"the minimum could not be given back: {outcome.not_given_back}"
+    if (problem := outcome.not_given_back or assessment.not_given_back) is not None:
+        words = f"the minimum could not be given back: {problem}"
         await _event(teller, window, Notice("Warning", "NotGivenBack", words))
     if assessment.leaves:
         if outcome.failure is not None and (again or outcome.failure.status != CONFLICT):
