@@ -135,3 +135,34 @@ def test_the_last_use_of_a_key_is_noted(start_service: StartService, monkeypatch
 
         (at,) = until(last_uses, "the last use")
     assert at > before
+
+
+def status_of(dsn: str, token: str) -> int:
+    with ServiceThread(dsn, auth="keys") as running, client_of(running, headers=bearer(token)) as client:
+        return client.get("/v1/keys").status_code
+
+
+def test_a_new_bootstrap_secret_on_an_old_database_is_a_working_admin_key(database: str) -> None:
+    old, new = (f"bootstrap.{letter * 32}" for letter in "ab")
+    for token in (old, new):
+        assert energy("migrate", database_url=database, bootstrap_admin_key=token).returncode == 0
+        assert status_of(database, token) == 200
+    assert status_of(database, old) == 401
+
+
+def test_a_bootstrap_key_that_was_revoked_comes_back_with_a_new_secret_only(database: str) -> None:
+    old, new = (f"bootstrap.{letter * 32}" for letter in "ab")
+    energy("migrate", database_url=database, bootstrap_admin_key=old)
+    assert energy("keys", "revoke", "bootstrap", database_url=database).returncode == 0
+    energy("migrate", database_url=database, bootstrap_admin_key=old)
+    assert status_of(database, old) == 401
+    energy("migrate", database_url=database, bootstrap_admin_key=new)
+    assert status_of(database, new) == 200
+
+
+def test_the_bootstrap_takes_over_no_key_that_was_made_otherwise(database: str) -> None:
+    token = make_key(database, "ingest")["Authorization"].removeprefix("Bearer ")
+    key_id = token.partition(".")[0]
+    ended = energy("migrate", database_url=database, bootstrap_admin_key=f"{key_id}.{'a' * 32}")
+    assert (ended.returncode == 0, "Choose another id" in ended.stderr) == (False, True)
+    assert status_of(database, token) == 403

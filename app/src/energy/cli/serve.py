@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 _GC_OBJECTS = 20_000
 """Requests make no cycles; looking for them every 700 objects costs a twentieth of the throughput."""
 _DSN_VARIABLE = "ENERGY_DATABASE_URL"
+_BOOTSTRAP = "bootstrap"
+"""The note of the key that `migrate` makes: only such a key is given another secret."""
 
 
 def serve(
@@ -97,8 +99,21 @@ async def _bootstrap(settings: Settings, database: Database) -> None:
         _, key = key_from_token(settings.bootstrap_admin_key.get_secret_value(), frozenset({"admin"}), None, None, None)
     except ValueError as error:
         raise typer.BadParameter(f"{error}", param_hint="ENERGY_BOOTSTRAP_ADMIN_KEY") from None
-    made = await PostgresKeys(database, settings.database_connect_timeout_s).create([(key, "bootstrap")])
-    log.info("the bootstrap admin key %s %s", key.key_id, "was made" if made else "is there already")
+    keys = PostgresKeys(database, settings.database_connect_timeout_s)
+    if await keys.create([(key, _BOOTSTRAP)]):
+        log.info("the bootstrap admin key %s was made", key.key_id)
+        return
+    if await keys.replace(key, _BOOTSTRAP):  # a database that was there before the Secret: a cluster that was made anew
+        log.warning("the bootstrap admin key %s has another secret now; the old one is refused", key.key_id)
+        return
+    found = (await keys.keys([key.key_id], settings.database_connect_timeout_s))[key.key_id]
+    if found.secret_sha256 != key.secret_sha256:
+        told = f"the key {key.key_id} was made otherwise, and keeps its secret. Choose another id"
+        raise typer.BadParameter(told, param_hint="ENERGY_BOOTSTRAP_ADMIN_KEY")
+    if found.revoked_at is not None:
+        log.warning("the bootstrap admin key %s is revoked and stays so; another secret makes it valid again", key.key_id)
+    else:
+        log.info("the bootstrap admin key %s is there already", key.key_id)
 
 
 def _run(settings: Settings, dsn: str, listener: socket.socket) -> int:

@@ -46,6 +46,16 @@ class PostgresKeys:
             done = await session.execute(statements.KEYS_CREATE, *(list(column) for column in columns))
         return int(done.rsplit(" ", 1)[1])
 
+    async def replace(self, key: ApiKey, note: str) -> bool:
+        """Gives the key of that id and note another secret and these scopes, valid again and bound to nothing.
+
+        False when there is none, or when it has this very secret: then it stays as it is, also revoked.
+        """
+        async with self._database.work(self._timeout_s) as session:
+            scopes = ",".join(sorted(key.scopes))
+            done = await session.execute(statements.KEY_REPLACE, key.key_id, key.secret_sha256, scopes, note)
+        return done == "UPDATE 1"
+
     async def revoke(self, key_id: str) -> bool:
         """See `KeyAdmin.revoke`."""
         async with self._database.work(self._timeout_s) as session:

@@ -124,6 +124,11 @@ KEYS_USED = """
 UPDATE api_keys SET last_used_at = now()
 WHERE key_id = ANY ($1::text[]) AND (last_used_at IS NULL OR last_used_at < now() - '1 minute'::interval)
 """
+KEY_REPLACE = """
+UPDATE api_keys SET secret_sha256 = $2, scopes = $3, device_id = NULL, account_no = NULL, source = NULL, expires_at = NULL,
+  revoked_at = NULL
+WHERE key_id = $1 AND note = $4 AND secret_sha256 <> $2
+"""
 KEY_REVOKE = "UPDATE api_keys SET revoked_at = now() WHERE key_id = $1 AND revoked_at IS NULL"
 
 ACCOUNTS_IMPORT = """
