@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 
+from energy.service import Service
 from energy.store import migrations
-from support.fixtures import StartProcess
+from support.fixtures import StartProcess, StartService
 from support.postgres import TestServer, execute, query
 from support.samples import reading
 from support.service import ServiceProcess, ServiceThread, client_of, energy, program
@@ -29,6 +32,34 @@ def test_while_draining_it_is_not_ready_and_still_serves(start_process: StartPro
         assert client.get("/livez").status_code == 200
     service.terminate()  # a second signal skips the delay
     assert service.process.wait(30) == 0, service.output
+
+
+def test_batches_are_refused_before_nobody_listens_any_more(
+    start_service: StartService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long one would hold the stop up; a client that is refused in words sends it to another pod at once."""
+    service = start_service()
+    refusing, looked_at = threading.Event(), threading.Event()
+    stop_taking = Service.stop_taking
+
+    def slowly(of: Service) -> None:
+        stop_taking(of)
+        refusing.set()
+        assert looked_at.wait(30)  # the server stops listening when this returns
+
+    monkeypatch.setattr(Service, "stop_taking", slowly)
+    stopping = threading.Thread(target=service.stop)
+    stopping.start()
+    assert refusing.wait(30)
+    with client_of(service) as client:
+        batch = client.post("/v1/readings/batch", json=[reading()])
+        single = client.post("/v1/readings", json=reading())
+    looked_at.set()
+    stopping.join()
+    assert (batch.status_code, batch.json()["code"], single.status_code) == (503, "overloaded", 201)
+    assert int(batch.headers["retry-after"]) > 0
+    with pytest.raises(httpx.ConnectError), client_of(service) as client:
+        client.get("/livez")
 
 
 def test_several_workers_share_a_port_and_their_metrics(start_process: StartProcess) -> None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
+import socket
+import struct
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -17,6 +20,11 @@ from typing import Self
 _INSERTED = b"C"
 _READY = b"Z"
 _HEADER_BYTES = 5
+
+
+_SO_ATTACH_FILTER = 26  # the socket module has no name for it
+_DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)
+"""A socket filter of one instruction: keep nothing of any packet."""
 
 
 class Link:
@@ -96,6 +104,10 @@ class Proxy:
         """Bytes go nowhere, connections stay open: a firewall that drops packets."""
         self._loop.call_soon_threadsafe(self._flowing.clear)
 
+    def vanish(self) -> None:
+        """The machine behind the connections loses its power: nothing is answered, not even by its kernel. New ones get through."""
+        self._do(self._vanish())
+
     def lead_to(self, socket_dir: Path) -> None:
         """New connections reach another server, as when a name is moved after a failover."""
         self._upstream = str(socket_dir / ".s.PGSQL.5432")
@@ -109,6 +121,10 @@ class Proxy:
         self._cuts_after_commit = self._cuts_before_commit = 0
         self._delay_s = 0.0
         self._do(self._let_flow())
+
+    async def _vanish(self) -> None:
+        for link in self._links:
+            _deafen(link.client[1].get_extra_info("socket"))
 
     async def _refuse(self) -> None:
         if self._listener is not None:
@@ -189,6 +205,12 @@ class Proxy:
             return False
         self._cuts_after_commit -= 1
         return True
+
+
+def _deafen(connection: socket.socket) -> None:
+    program = ctypes.create_string_buffer(_DROP_ALL, len(_DROP_ALL))
+    described = struct.pack("@HP", 1, ctypes.addressof(program))
+    connection.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
 
 
 class _Answers:
