@@ -16,8 +16,10 @@ from energy.store.postgres.reader import PostgresReader
 from energy.wire.tables import csv_lines
 from support.fixtures import StartService
 from support.postgres import execute, query
+from support.raw import RawConnection, request
 from support.samples import add_meter, reading
 from support.service import client_of
+from tools.local.waiting import until
 
 OCTOBER = "2026-10-20T10:00:00+04:00"
 
@@ -120,3 +122,23 @@ async def test_an_export_is_the_state_of_one_moment(database: str) -> None:
     await connections.close()
     assert len(found) == 6000
     assert {stored.status for stored in found} == {"accepted"}
+
+
+def test_exports_that_are_read_slowly_leave_history_a_connection(start_service: StartService) -> None:
+    service = start_service(database_read_connections_max=2)
+    execute(
+        service.dsn,
+        """INSERT INTO readings (device_id, reading_id, register, value, read_at, period, source, status)
+           SELECT md5(n::text)::uuid, md5(n::text)::uuid, 'T0', 1, '2026-10-20', '2026-10-01', 'meter', 'accepted'
+           FROM generate_series(1, 60000) n""",
+    )
+    slow = [RawConnection(service) for _ in range(3)]
+    for connection in slow:
+        connection.send(request("GET", "/v1/export?period=2026-10"))
+    statuses = sorted(connection.socket.recv(12)[-3:] for connection in slow)
+    with client_of(service) as client:
+        assert client.get(f"/v1/devices/{uuid4()}/readings").status_code == 200
+        for connection in slow:
+            connection.close()
+        until(lambda: client.get("/v1/export?period=2031-01").status_code == 200, "room for another export")
+    assert statuses == [b"200", b"503", b"503"]

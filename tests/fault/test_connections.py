@@ -11,10 +11,10 @@ import pytest
 
 from energy.domain.reading import Committed
 from energy.service import Service
-from energy.settings import Settings
+from energy.settings import AuthMode, Settings
 from energy.store.ports import StoreError
 from energy.store.postgres import sessions
-from energy.store.postgres.database import Database, PoolLimits
+from energy.store.postgres.database import Database, PoolLimits, UnsafeDatabase
 from fault.proxy import Proxy
 from support.postgres import TestServer, run
 from unit.energy.fakes import a_reading
@@ -69,7 +69,8 @@ def test_a_database_whose_machine_vanished_is_noticed_before_the_deadline(
 
 @asynccontextmanager
 async def started(dsn: str) -> AsyncIterator[Service]:
-    service = Service(Settings(auth="off", database_url=dsn), dsn, on_unsafe=lambda error: None)  # type: ignore[arg-type]  # pydantic converts them
+    unsafe: list[UnsafeDatabase] = []
+    service = Service(Settings(auth=AuthMode.OFF), dsn, on_unsafe=unsafe.append)
     await service.start()
     try:
         yield service

@@ -31,6 +31,7 @@ from energy.http.openapi import Limits, document
 from energy.http.probes import Probes
 from energy.http.queries import Access
 from energy.http.readings import Readings
+from energy.http.shares import Shares
 from energy.ingest.committer import Committer
 from energy.ingest.lastuse import LastUse
 from energy.ingest.lookup import Lookup, LookupLimits
@@ -227,7 +228,9 @@ class Service:
             self._reader, self.corrections, access, window, zone, utc_now, settings.body_bytes_max
         )
         history = History(self._reader, access, settings.history_items_max)
-        billing = Billing(self._reader, access, window, zone, utc_now)
+        # One connection is always left to history and corrections, however slowly exports are read.
+        exports = Shares(max(settings.database_read_connections_max - 1, 1))
+        billing = Billing(self._reader, access, exports, window, zone, utc_now)
         admin = Keys(keys, access, utc_now, settings.batch_body_bytes_max)
         probes = Probes(self.complaint)
         told = Limits(

@@ -156,7 +156,8 @@ class Settings(BaseSettings):
     access_log: bool = Field(default=False, description="One log line per request; costs a fifth of the throughput.")
     otlp_endpoint: str | None = Field(None, description="Send OpenTelemetry traces here (OTLP over HTTP). Unset: none.")
     bootstrap_admin_key: SecretStr | None = Field(
-        None, description="`<id>.<secret>`: an admin key that `energy migrate` makes, or gives this secret if it has another one."
+        None,
+        description="`<id>.<secret>`: an admin key that `energy migrate` makes, or gives this secret if it has another one.",
     )
 
     @model_validator(mode="after")

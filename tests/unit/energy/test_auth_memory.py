@@ -7,12 +7,13 @@ import contextlib
 import gc
 import tracemalloc
 from collections.abc import Sequence
+from uuid import UUID
 
 import pytest
 
 from energy.http.auth import TOKEN_BYTES_MAX, Authenticator, key_from_token
 from energy.ingest.lookup import LookupLimits
-from energy.store.ports import ApiKey
+from energy.store.ports import ApiKey, Tenancy
 from energy.wire.problems import Problem
 
 REMEMBERED_MAX = 500
@@ -26,7 +27,12 @@ class Keys:
 
     async def keys(self, key_ids: Sequence[str], _timeout_s: float) -> dict[str, ApiKey]:
         known = [key_id for key_id in key_ids if key_id.startswith("known")]
-        return {key_id: key_from_token(f"{key_id}.{SECRET}", frozenset({"ingest"}), None, None, None)[1] for key_id in known}
+        return {
+            key_id: key_from_token(f"{key_id}.{SECRET}", frozenset({"ingest"}), None, None, None)[1] for key_id in known
+        }
+
+    async def accounts(self, _device_ids: Sequence[UUID], _timeout_s: float) -> dict[UUID, Tenancy]:
+        return {}
 
 
 def longest(word: str, number: int) -> bytes:
@@ -48,7 +54,9 @@ def padded(number: int) -> bytes:
     ("headers", "bytes_max"),
     [
         pytest.param([huge(n) for n in range(2_000)], 100_000, id="new tokens of 15 KB"),
-        pytest.param([longest("absent", n) for n in range(2_000)], REMEMBERED_MAX * 500, id="new tokens of the right form"),
+        pytest.param(
+            [longest("absent", n) for n in range(2_000)], REMEMBERED_MAX * 500, id="new tokens of the right form"
+        ),
         pytest.param([padded(n) for n in range(2_000)], 100_000, id="one key with other blanks each time"),
         pytest.param([longest("known", n) for n in range(2_000)], REMEMBERED_MAX * 1_500, id="keys that exist"),
     ],

@@ -111,7 +111,9 @@ async def _bootstrap(settings: Settings, database: Database) -> None:
         told = f"the key {key.key_id} was made otherwise, and keeps its secret. Choose another id"
         raise typer.BadParameter(told, param_hint="ENERGY_BOOTSTRAP_ADMIN_KEY")
     if found.revoked_at is not None:
-        log.warning("the bootstrap admin key %s is revoked and stays so; another secret makes it valid again", key.key_id)
+        log.warning(
+            "the bootstrap admin key %s is revoked and stays so; another secret makes it valid again", key.key_id
+        )
     else:
         log.info("the bootstrap admin key %s is there already", key.key_id)
 

@@ -16,6 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from energy.domain.reading import Stored
 from energy.domain.window import SubmissionWindow, period_of, window_state
 from energy.http.queries import Access, json, parameters
+from energy.http.shares import Busy, Shares
 from energy.store.ports import HistoryStore
 from energy.wire.answers import ProgressOut, WindowOut, month_text
 from energy.wire.problems import Problem
@@ -51,6 +52,7 @@ class Billing:
 
     store: HistoryStore
     access: Access
+    exports: Shares  # each holds a connection for as long as its client takes to read it
     window: SubmissionWindow
     time_zone: str
     now: Callable[[], datetime]
@@ -76,31 +78,35 @@ class Billing:
 
     async def export(self, request: Request) -> Response:
         """All readings of a period, ordered by device; streamed, so it never lies in memory whole."""
-        await self.access.to_everything(request, "read")
+        credential = await self.access.to_everything(request, "read")
         asked = parameters(request, ExportParameters)
-        pages = self.store.export(_month(asked.period))
-        first = await anext(pages, None)  # what the database refuses is refused before the answer begins
         of_csv = asked.format == "csv"
+        lines = self._lines(credential.key_id, _month(asked.period), csv_lines if of_csv else json_lines)
+        try:
+            first = await anext(lines)  # what is refused is refused before the answer begins
+        except Busy:
+            raise Problem("overloaded", "Too many exports are being read. Ask again later.") from None
         return StreamingResponse(
-            _lines(first, pages, csv_lines if of_csv else json_lines, HEADER_OUT if of_csv else ""),
+            _chained((HEADER_OUT if of_csv else "") + first, lines),
             media_type="text/csv; charset=utf-8" if of_csv else "application/x-ndjson",
             headers={"content-disposition": f'attachment; filename="readings-{asked.period}.{asked.format}"'},
         )
+
+    async def _lines(self, key_id: str, month: date, write: Callable[[Sequence[Stored]], str]) -> AsyncIterator[str]:
+        """All pages as text, the first one also when it is empty. Raises `Busy`."""
+        with self.exports.of(key_id) as take:
+            take(1)
+            pages = self.store.export(month)
+            yield write(await anext(pages, []))
+            async for page in pages:
+                yield write(page)
 
 
 def _month(text: str) -> date:
     return date.fromisoformat(f"{text}-01")
 
 
-async def _lines(
-    first: list[Stored] | None,
-    pages: AsyncIterator[list[Stored]],
-    lines: Callable[[Sequence[Stored]], str],
-    header: str,
-) -> AsyncIterator[str]:
-    if header:
-        yield header
-    if first is not None:
-        yield lines(first)
-        async for page in pages:
-            yield lines(page)
+async def _chained(first: str, others: AsyncIterator[str]) -> AsyncIterator[str]:
+    yield first
+    async for text in others:
+        yield text

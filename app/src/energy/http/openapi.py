@@ -224,7 +224,7 @@ def _operations(limits: Limits) -> Sequence[Operation]:
                     "content": {"text/csv": text, "application/x-ndjson": text},
                 }
             },
-            _REFUSED_QUERY, _parameters(ExportParameters, "query"),
+            (*_REFUSED_QUERY, "overloaded"), _parameters(ExportParameters, "query"),
         ),
         Operation(
             "get", "/v1/keys", "list_keys", "keys", "API keys in the order of their ids; for keys with the scope admin.",
