@@ -16,7 +16,7 @@ package: ## Pack the chart into build/energy-VERSION.tgz, the same bytes every t
 
 # `make install`: with ENERGY_DATABASE_URL on that database (as pods reach it), otherwise on one CockroachDB node (kind, which can pull it).
 HELM = $(shell $(BIN)/python -m tools.cluster tool helm-v4)
-ON_DATABASE = $(if $(ENERGY_DATABASE_URL),--set cockroachdb.enabled=false --set database.external.existingSecret=energy-database,)
+ON_DATABASE = $(if $(ENERGY_DATABASE_URL),--set database.kind=external --set database.external.existingSecret=energy-database,)
 IN_ENERGY = --namespace energy
 
 .PHONY: install

@@ -37,6 +37,8 @@ metadata:
   name: energy
   labels: {pod-security.kubernetes.io/enforce: restricted}
 """
+# What a cluster has that runs CloudNativePG with its backup plugin.
+APIS = ("--api-versions=postgresql.cnpg.io/v1", "--api-versions=barmancloud.cnpg.io/v1")
 SETTINGS_OF_THE_CHART = {
     "host", "port", "workers", "auth", "insecure", "database_url", "database_read_url", "data_dir", "migrate",
     "bootstrap_admin_key",
@@ -57,7 +59,14 @@ def helm(*words: str, version: int = 4) -> str:
 
 def template(*words: str, version: int = 4, release: str = "energy") -> str:
     return helm(
-        "template", release, str(CHART), "--namespace=energy", f"--kube-version={KUBERNETES}", *words, version=version
+        "template",
+        release,
+        str(CHART),
+        "--namespace=energy",
+        f"--kube-version={KUBERNETES}",
+        *APIS,
+        *words,
+        version=version,
     )
 
 

@@ -17,7 +17,13 @@ from tools.reference import alerts
 pytestmark = pytest.mark.cluster  # for Helm and promtool
 STORIES = sorted((Path(__file__).parent / "alerts").glob("*.yaml"))
 WITH_RULES = ("--set=monitoring.rules.enabled=true", "--set=monitoring.podMonitor.enabled=true")
-ABSENT = {"EnergyDown", "CockroachNodeDown", "PrescalerStalled"}  # who fires when there is nothing to see
+ABSENT = {
+    "EnergyDown",
+    "CockroachNodeDown",
+    "PrescalerStalled",
+    "PostgresInstanceDown",
+}  # who fires when there is nothing to see
+ON_POSTGRESQL = ("--set=database.kind=cloudnativepg",)
 
 every_story = pytest.mark.parametrize("story", STORIES, ids=lambda path: path.stem)
 
@@ -40,13 +46,18 @@ def promtool(folder: Path, words: tuple[str, ...], **files: object) -> subproces
     )  # fmt: skip
 
 
-def judge(folder: Path, story: dict[str, Any], *namespaces: str) -> None:
-    groups = [deepcopy(group) for namespace in namespaces for group in rules(namespace)]
+def judge(folder: Path, story: dict[str, Any], *namespaces: str, words: tuple[str, ...] = ()) -> None:
+    groups = [deepcopy(group) for namespace in namespaces for group in rules(namespace, *words)]
     for rule in (rule for group in groups for rule in group["rules"]):
         del rule["annotations"]  # promtool compares them too
         rule["labels"]["release"] = rule["labels"]["namespace"]
     answer = promtool(folder, ("test", "rules"), rules={"groups": groups}, story=story)
     assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def database_of(story: Path) -> tuple[str, ...]:
+    """The values of the release that a story is about."""
+    return ON_POSTGRESQL if story.stem.startswith("postgresql") else ()
 
 
 def loaded(story: Path) -> dict[str, Any]:
@@ -56,7 +67,7 @@ def loaded(story: Path) -> dict[str, Any]:
 
 @every_story
 def test_alerts_fire_and_are_quiet_as_their_stories_say(story: Path, tmp_path: Path) -> None:
-    judge(tmp_path, loaded(story), "energy")
+    judge(tmp_path, loaded(story), "energy", words=database_of(story))
 
 
 @every_story
@@ -73,7 +84,7 @@ def test_an_alert_fires_for_its_own_release_only(story: Path, tmp_path: Path) ->
             if check["alertname"] in ABSENT:  # `energy` has no series at all
                 check.setdefault("exp_alerts", []).append({"exp_labels": nothing_there(check["alertname"])})
     moved["tests"] = [test for test in moved["tests"] if "rollout" not in test["name"]]
-    judge(tmp_path, moved, "energy", "staging")
+    judge(tmp_path, moved, "energy", "staging", words=database_of(story))
 
 
 def in_staging(series: str) -> str:
@@ -81,12 +92,17 @@ def in_staging(series: str) -> str:
 
 
 def nothing_there(alert: str) -> dict[str, str]:
-    job = {"CockroachNodeDown": {"job": "energy-cockroachdb"}, "PrescalerStalled": {"job": "energy-operator"}}
+    job = {
+        "CockroachNodeDown": {"job": "energy-cockroachdb"},
+        "PrescalerStalled": {"job": "energy-operator"},
+    }
     return {"severity": "critical", "namespace": "energy", "release": "energy", **job.get(alert, {})}
 
 
-def test_without_any_series_exactly_the_three_that_watch_for_it_fire(tmp_path: Path) -> None:
-    names = sorted(alert["alert"] for alert in alerts())
+@pytest.mark.parametrize("words", [(), ON_POSTGRESQL], ids=["cockroachdb", "cloudnativepg"])
+def test_without_any_series_exactly_those_that_watch_for_it_fire(words: tuple[str, ...], tmp_path: Path) -> None:
+    names = sorted(rule["alert"] for group in rules("energy", *words) for rule in group["rules"])
+    assert len(ABSENT & set(names)) == 3
     quiet = [{"eval_time": "30m", "alertname": name} for name in names if name not in ABSENT]
     firing = [
         {
@@ -104,16 +120,19 @@ def test_without_any_series_exactly_the_three_that_watch_for_it_fire(tmp_path: P
         "rule_files": ["rules.yaml"], "evaluation_interval": "1m",
         "tests": [{"interval": "1m", "input_series": [], "alert_rule_test": [*quiet, *firing]}],
     }  # fmt: skip
-    judge(tmp_path, story, "energy", "staging")
+    judge(tmp_path, story, "energy", "staging", words=words)
 
 
-def test_promtool_finds_nothing_to_say_about_the_rendered_rules(tmp_path: Path) -> None:
-    answer = promtool(tmp_path, ("check", "rules", "--lint=all", "--lint-fatal"), rules={"groups": rules("energy")})
+@pytest.mark.parametrize("words", [(), ON_POSTGRESQL], ids=["cockroachdb", "cloudnativepg"])
+def test_promtool_finds_nothing_to_say_about_the_rendered_rules(words: tuple[str, ...], tmp_path: Path) -> None:
+    groups = rules("energy", *words)
+    answer = promtool(tmp_path, ("check", "rules", "--lint=all", "--lint-fatal"), rules={"groups": groups})
     assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
 def test_no_word_of_the_chart_is_left_in_a_rendered_expression() -> None:
-    for rule in (rule for group in rules("energy") for rule in group["rules"]):
+    groups = [*rules("energy"), *rules("energy", *ON_POSTGRESQL)]
+    for rule in (rule for group in groups for rule in group["rules"]):
         assert "$" not in rule["expr"], rule["alert"]
 
 

@@ -83,7 +83,7 @@ WORDS = {
     **{name: tuple(f"--set={value}" for value in values) for name, values in SETS.items()},
     "OpenShift": ("--api-versions=security.openshift.io/v1",),
 }
-EXTERNAL = ("--set=cockroachdb.enabled=false", "--set=database.external.existingSecret=db")
+EXTERNAL = ("--set=database.kind=external", "--set=database.external.existingSecret=db")
 
 
 @pytest.mark.parametrize("words", WORDS.values(), ids=WORDS)
@@ -336,3 +336,42 @@ def test_plain_kubectl_finds_its_namespace_and_leaves_the_crd_to_itself() -> Non
         assert "Namespace" in {manifest["kind"] for manifest in found}
         assert "CustomResourceDefinition" not in {manifest["kind"] for manifest in found}
     assert (k8s / "crd" / "kustomization.yaml").is_file()
+
+
+def test_each_host_can_have_a_certificate_of_its_own() -> None:
+    hosts = ("--set=ingress.enabled=true", "--set=ingress.hosts={a.example,b.example}")
+    own = (
+        "--set=ingress.tls[0].secretName=a",
+        "--set=ingress.tls[0].hosts={a.example}",
+        "--set=ingress.tls[1].secretName=all",
+    )
+    assert named(rendered(*hosts, *own), "Ingress", "energy")["spec"]["tls"] == [
+        {"secretName": "a", "hosts": ["a.example"]}, {"secretName": "all", "hosts": ["a.example", "b.example"]},
+    ]  # fmt: skip
+    assert "tls" not in named(rendered(*hosts), "Ingress", "energy")["spec"]
+
+
+def test_a_route_attaches_to_the_listener_that_has_its_certificate() -> None:
+    words = (
+        "--set=httpRoute.enabled=true",
+        "--set=httpRoute.parentRefs[0].name=public",
+        "--set=httpRoute.parentRefs[0].sectionName=readings",
+    )
+    assert named(rendered(*words), "HTTPRoute", "energy")["spec"]["parentRefs"] == [
+        {"name": "public", "sectionName": "readings"}
+    ]
+
+
+def test_ones_own_issuer_signs_cockroachdbs_certificates() -> None:
+    manifests = rendered(
+        CERT_MANAGER, "--set=cockroachdb.tls.issuerRef.name=ours", "--set=cockroachdb.tls.issuerRef.kind=ClusterIssuer"
+    )
+    certificates = kinds(manifests, "Certificate")
+    assert {found["metadata"]["name"].rpartition("-")[2] for found in certificates} == {"node", "root", "owner", "app"}
+    assert all(found["spec"]["issuerRef"] == {"name": "ours", "kind": "ClusterIssuer"} for found in certificates)
+    assert kinds(manifests, "Issuer") == []
+
+
+def test_objects_of_ones_own_come_with_the_release() -> None:
+    own = '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"{{ include \\"energy.fullname\\" . }}-own"},"data":{"a":"b"}}'
+    assert named(rendered(f"--set-json=extraObjects=[{own}]"), "ConfigMap", "energy-own")["data"] == {"a": "b"}

@@ -19,7 +19,9 @@ from tools.cluster.binaries import program
 from tools.render import CHART, template
 
 pytestmark = pytest.mark.cluster
-SOMEBODY_ELSES = {"Certificate", "Issuer", "ServiceMonitor", "PodMonitor", "PrometheusRule", "HTTPRoute"}
+SOMEBODY_ELSES = {
+    "Certificate", "Issuer", "ServiceMonitor", "PodMonitor", "PrometheusRule", "HTTPRoute", "Cluster", "ObjectStore", "ScheduledBackup",
+}  # fmt: skip
 CRD = CHART / "crds" / "billingwindows.yaml"
 
 
@@ -129,6 +131,7 @@ BREAKS = [  # values for an upgrade of what runs, what the refusal says
     ("cockroachdb.mode=single-node,cockroachdb.decommissioned=true", 'has mode "cluster"'),
     ("cockroachdb.nodes=5,cockroachdb.tls.source=cert-manager", 'has certificates-from "self-signed"'),
     ("cockroachdb.nodes=5,operator.enabled=false", "operator.billingWindow.enabled=false first"),
+    ("database.kind=external,database.external.existingSecret=db", "readings are in StatefulSet energy-cockroachdb"),
 ]
 
 

@@ -6,11 +6,25 @@ from tools.render import HelmError, template
 
 pytestmark = pytest.mark.cluster  # for Helm itself
 
-EXTERNAL = ("--set=cockroachdb.enabled=false", "--set=database.external.existingSecret=db")
+EXTERNAL = ("--set=database.kind=external", "--set=database.external.existingSecret=db")
 
 GUARDS = [
-    pytest.param(["cockroachdb.enabled=false"], "no database", id="no database"),
+    pytest.param(["database.kind=external"], "no database", id="no database"),
     pytest.param(["database.external.existingSecret=db"], "two databases", id="two databases"),
+    pytest.param(
+        ["database.kind=cloudnativepg", "database.external.existingSecret=db"], "two databases", id="two PostgreSQLs"
+    ),
+    pytest.param(["cockroachdb.tls.issuerRef.name=ours"], "cert-manager's", id="an issuer without cert-manager"),
+    pytest.param(
+        [
+            "ingress.enabled=true",
+            "ingress.hosts={a.example}",
+            "ingress.tls[0].secretName=x",
+            "ingress.tls[0].hosts={b.example}",
+        ],
+        "none of ingress.hosts",
+        id="a certificate for another host",
+    ),
     pytest.param(
         ["app.terminationGracePeriodSeconds=34"],
         "drain_timeout_s + request_timeout_s is 35",
@@ -19,11 +33,11 @@ GUARDS = [
     pytest.param(["app.settings.drain_delay_s=16"], "is 46", id="a longer delay needs a longer grace"),
     pytest.param(
         ["autoscaling.maxReplicas=7"],
-        "8 pods (with the surge of a rollout) × 12 connections = 96",
+        "8 pods (with the surge of a rollout) × 13 connections = 104",
         id="too many connections",
     ),
     pytest.param(
-        ["app.rollout.maxSurge=2"], "over database.connectionBudget 90", id="the surge counts as connections too"
+        ["app.rollout.maxSurge=2"], "over database.connectionBudget 95", id="the surge counts as connections too"
     ),
     pytest.param(["autoscaling.minReplicas=7"], "over autoscaling.maxReplicas 6", id="minimum over maximum"),
     pytest.param(["autoscaling.cpuUtilization=0"], "an HPA needs a metric", id="an HPA without a metric"),
@@ -77,6 +91,18 @@ GUARDS = [
 
 SCHEMA = [
     pytest.param(["replicaCount=3"], "replicaCount", id="a value nobody knows"),
+    pytest.param(["cockroachdb.enabled=false"], "enabled", id="the switch that database.kind replaced"),
+    pytest.param(["database.kind=mysql"], "kind", id="a database nobody speaks"),
+    pytest.param(["cloudnativepg.instances=2"], "instances", id="two instances, of which none may be lost"),
+    pytest.param(["cloudnativepg.parameters.max_connections=9"], "parameters", id="connections that the chart computes"),
+    pytest.param(["cloudnativepg.image.tag=latest"], "tag", id="a tag without PostgreSQL's version"),
+    pytest.param(["cloudnativepg.backup.objectStore.endpointURL=x"], "destinationPath", id="an object store without a place"),
+    pytest.param(["cloudnativepg.backup.schedule=0 1 * * *"], "schedule", id="a schedule of five fields"),
+    pytest.param(["networkPolicy.cloudnativepg.operator=[]"], "operator", id="nobody may ask the instances"),
+    pytest.param(["cockroachdb.tls.issuerRef.kind=ClusterIssuer"], "issuerRef", id="an issuer without a name"),
+    pytest.param(["ingress.tls[0].hosts={a.example}"], "secretName", id="TLS without a certificate"),
+    pytest.param(["httpRoute.parentRefs[0].gateway=x"], "gateway", id="a parent of no kind"),
+    pytest.param(["extraObjects[0].kind=Secret"], "extraObjects", id="an object without a version"),
     pytest.param(["app.image.tags=x"], "tags", id="a misspelt value deep inside"),
     pytest.param(["app.settings.queue_row_max=1"], "queue_row_max", id="a misspelt setting"),
     pytest.param(["app.settings.queue_rows_max=0"], "queue_rows_max", id="a setting out of its range"),

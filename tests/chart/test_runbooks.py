@@ -11,9 +11,13 @@ pytestmark = pytest.mark.cluster  # for Helm itself
 RUNBOOKS = {name: page for name, page in pages().items() if name.startswith("docs/runbooks/")}
 KINDS = {
     "deployment": "Deployment", "deploy": "Deployment", "statefulset": "StatefulSet", "cronjob": "CronJob",
-    "hpa": "HorizontalPodAutoscaler", "bw": "BillingWindow", "secret": "Secret",
+    "hpa": "HorizontalPodAutoscaler", "bw": "BillingWindow", "secret": "Secret", "cluster": "Cluster", "scheduledbackup": "ScheduledBackup",
 }  # fmt: skip
 PROFILES = {"self-signed": (), "cert-manager": (CERT_MANAGER,), "existing": EXISTING}
+ON_POSTGRESQL = (
+    "--set=database.kind=cloudnativepg",
+    "--set=cloudnativepg.backup.objectStore.destinationPath=s3://energy/",
+)
 
 
 def commands(page: Page) -> list[str]:
@@ -32,7 +36,8 @@ def missing(command: str, words: tuple[str, ...]) -> set[str]:
 @pytest.mark.parametrize("certificates", PROFILES)
 @pytest.mark.parametrize("page", RUNBOOKS.values(), ids=RUNBOOKS)
 def test_the_objects_that_a_runbook_names_exist(page: Page, certificates: str) -> None:
-    assert {wrong for command in commands(page) for wrong in missing(command, PROFILES[certificates])} == set()
+    words = ON_POSTGRESQL if "/Postgres" in page.name else PROFILES[certificates]
+    assert {wrong for command in commands(page) for wrong in missing(command, words)} == set()
 
 
 def test_an_object_that_is_not_there_is_found() -> None:

@@ -77,12 +77,12 @@ def test_an_admin_key_is_made_once(
     api_as: Callable[..., Any], control_plane: Cluster, control_plane_namespace: str
 ) -> None:
     kube, api = api_as("energy-migrate")
-    kube.make_admin_key(api, "energy-bootstrap", "admin-key")
+    kube.fill_once(api, "energy-bootstrap", kube.admin_key("admin-key"))
     first = data_of(control_plane, control_plane_namespace, "energy-bootstrap")
     key_id, secret = base64.b64decode(first["admin-key"]).decode().split(".")
     assert key_id == "bootstrap"
     assert len(secret) >= 40
-    kube.make_admin_key(api, "energy-bootstrap", "admin-key")
+    kube.fill_once(api, "energy-bootstrap", kube.admin_key("admin-key"))
     assert data_of(control_plane, control_plane_namespace, "energy-bootstrap") == first
 
 
@@ -210,7 +210,7 @@ def test_a_job_can_touch_no_secret_but_its_own(api_as: Callable[..., Any]) -> No
     kube, api = api_as("energy-migrate")
     for secret in ("energy-cockroachdb-ca", "energy-cockroachdb-root"):
         with pytest.raises(HTTPError, match="403"):
-            kube.make_admin_key(api, secret, "admin-key")
+            kube.fill_once(api, secret, kube.admin_key("admin-key"))
 
 
 @pytest.mark.parametrize("name", ["database.sql", "settings.sql"])

@@ -24,6 +24,7 @@ GO_MODULES = Path(__file__).parent / "modules"
 REPORT_EVERY_S = 30.0
 VERSION_TIMEOUT_S = 10.0
 
+CLOUDNATIVEPG = "1.28.0"
 KEDA = "2.21.0"
 KUBERNETES = "1.34.4"
 _KUBERNETES_LDFLAGS = " ".join(
@@ -114,6 +115,14 @@ MODULES = (
             "keda-cron": ".",
         },
         ldflags=f"-X github.com/kedacore/keda/v2/version.Version={KEDA}",
+        version_args=(),
+        only_asked_for=True,
+    ),
+    Module(
+        "cloudnative-pg",
+        CLOUDNATIVEPG,
+        {"manager": "github.com/cloudnative-pg/cloudnative-pg/cmd/manager"},
+        ldflags=f"-X github.com/cloudnative-pg/cloudnative-pg/pkg/versions.buildVersion={CLOUDNATIVEPG}",
         version_args=(),
         only_asked_for=True,
     ),

@@ -126,12 +126,21 @@ def write_locality(api: Api, node: str, file: Path, labels: list[str]) -> None:
     print(f"locality of {node}: {file.read_text()}", flush=True)
 
 
-def make_admin_key(api: Api, secret: str, key: str) -> None:
-    """Puts a random admin key into an empty Secret; one that has a key is left alone."""
-    if key in api.secret(secret).get("data", {}):
-        print(f"Secret {secret}: has its key", flush=True)
+def admin_key(key: str) -> dict[str, str]:
+    return {key: f"bootstrap.{secrets.token_urlsafe(32)}"}
+
+
+def login(user: str) -> dict[str, str]:
+    """Hexadecimal, because the password becomes part of a URL."""
+    return {"username": user, "password": secrets.token_hex(32)}
+
+
+def fill_once(api: Api, secret: str, data: Mapping[str, str]) -> None:
+    """Puts what was just made up into an empty Secret; one that has it already is left alone."""
+    if data.keys() <= api.secret(secret).get("data", {}).keys():
+        print(f"Secret {secret}: has its {' and '.join(data)}", flush=True)
         return
-    api.fill(secret, {key: f"bootstrap.{secrets.token_urlsafe(32)}".encode()}, {})
+    api.fill(secret, {key: value.encode() for key, value in data.items()}, {})
 
 
 def main() -> None:
@@ -149,6 +158,9 @@ def main() -> None:
     admin_key = commands.add_parser("admin-key", help="put a random admin key into an empty Secret")
     admin_key.add_argument("secret")
     admin_key.add_argument("key")
+    password = commands.add_parser("password", help="put a user's name and a random password into an empty Secret")
+    password.add_argument("secret")
+    password.add_argument("user")
     locality = commands.add_parser("locality", help="write the place of a node for CockroachDB")
     locality.add_argument("node")
     locality.add_argument("file", type=Path)
@@ -162,7 +174,9 @@ def main() -> None:
         if asked.command in {"certificates", "restart"}:
             restart(api, asked.secret, asked.statefulset)
         elif asked.command == "admin-key":
-            make_admin_key(api, asked.secret, asked.key)
+            fill_once(api, asked.secret, admin_key(asked.key))
+        elif asked.command == "password":
+            fill_once(api, asked.secret, login(asked.user))
         else:
             write_locality(api, asked.node, asked.file, asked.labels)
     except urllib.error.HTTPError as refused:

@@ -34,7 +34,16 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- merge $own $more $root.Values.labels | toYaml }}
 {{- end }}
 
-{{/* What Prometheus calls a component: (list . "app"|"cockroachdb"|"operator"). */}}
+{{/* Labels of a component's pods, whoever makes them: (list . "component"). CloudNativePG labels its own. */}}
+{{- define "energy.podsOf" -}}
+{{- if eq (index . 1) "postgresql" -}}
+cnpg.io/cluster: {{ include "energy.postgresql" (index . 0) }}
+{{- else -}}
+{{- include "energy.selector" . }}
+{{- end -}}
+{{- end }}
+
+{{/* What Prometheus calls a component: (list . "app"|"cockroachdb"|"postgresql"|"operator"). */}}
 {{- define "energy.job" -}}
 {{- $full := include "energy.fullname" (index . 0) -}}
 {{- ternary $full (printf "%s-%s" $full (index . 1)) (eq (index . 1) "app") -}}
@@ -85,11 +94,14 @@ serviceAccountName: {{ include "energy.account" . }}
 {{- with $context }}
 securityContext: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with concat (default list ($values.global).imagePullSecrets) $values.imagePullSecrets }}
-imagePullSecrets:
-{{- range . }}
-- name: {{ kindIs "string" . | ternary . (get (kindIs "string" . | ternary dict .) "name") }}
+{{- with include "energy.pullSecrets" $root | fromYamlArray }}
+imagePullSecrets: {{- toYaml . | nindent 0 }}
 {{- end }}
+{{- end }}
+
+{{- define "energy.pullSecrets" -}}
+{{- range concat (default list (.Values.global).imagePullSecrets) .Values.imagePullSecrets }}
+- name: {{ kindIs "string" . | ternary . (get (kindIs "string" . | ternary dict .) "name") }}
 {{- end }}
 {{- end }}
 
@@ -168,6 +180,7 @@ topologySpreadConstraints:
 
 {{/* Object names that more than one template needs. */}}
 {{- define "energy.cockroachdb" -}}{{ include "energy.fullname" . }}-cockroachdb{{- end }}
+{{- define "energy.postgresql" -}}{{ include "energy.fullname" . }}-postgresql{{- end }}
 {{- define "energy.bootstrapSecret" -}}
 {{- default (printf "%s-bootstrap" (include "energy.fullname" .)) .Values.auth.bootstrap.existingSecret -}}
 {{- end }}
@@ -182,10 +195,20 @@ topologySpreadConstraints:
 {{/* How a container reaches the database: (list . "app"|"owner"). The owner may change the schema. */}}
 {{- define "energy.databaseEnv" -}}
 {{- $root := index . 0 -}}{{- $party := index . 1 -}}
-{{- if $root.Values.cockroachdb.enabled -}}
+{{- if eq $root.Values.database.kind "cockroachdb" -}}
 {{- /* No password: the client certificate is the credential. */ -}}
 - name: ENERGY_DATABASE_URL
   value: postgresql://{{ ternary "energy" "energy_owner" (eq $party "app") }}@{{ include "energy.cockroachdb" $root }}:26257/energy?sslmode=verify-full&sslrootcert=/etc/energy/database/ca.crt&sslcert=/etc/energy/database/tls.crt&sslkey=/etc/energy/database/tls.key
+{{- else if eq $root.Values.database.kind "cloudnativepg" -}}
+{{- $cluster := include "energy.postgresql" $root -}}
+{{- $urls := dict "ENERGY_DATABASE_URL" "rw" -}}
+{{- if and (eq $party "app") (gt (int $root.Values.cloudnativepg.instances) 1) }}{{ $_ := set $urls "ENERGY_DATABASE_READ_URL" "ro" }}{{ end -}}
+- name: DATABASE_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ $cluster }}-{{ ternary "service" "app" (eq $party "app") }}, key: password}}
+{{- range $name, $service := $urls }}
+- name: {{ $name }}
+  value: postgresql://{{ ternary "energy" "energy_owner" (eq $party "app") }}:$(DATABASE_PASSWORD)@{{ $cluster }}-{{ $service }}:5432/energy?sslmode=verify-full&sslrootcert=/etc/energy/database/ca.crt
+{{- end }}
 {{- else }}
 {{- $external := $root.Values.database.external -}}
 {{- $key := ternary $external.urlKey (default $external.urlKey $external.ownerUrlKey) (eq $party "app") -}}
@@ -200,17 +223,23 @@ topologySpreadConstraints:
 
 {{- define "energy.databaseVolume" -}}
 {{- $root := index . 0 -}}
-{{- if $root.Values.cockroachdb.enabled -}}
+{{- $authority := include "energy.databaseAuthority" $root -}}
+{{- if eq $root.Values.database.kind "cockroachdb" -}}
 - name: database
   secret: {secretName: {{ include "energy.certificateSecret" . }}, defaultMode: 0440}
-{{- else if $root.Values.database.external.caSecret -}}
+{{- else if $authority -}}
 - name: database
-  secret: {secretName: {{ $root.Values.database.external.caSecret }}, defaultMode: 0440, items: [{key: ca.crt, path: ca.crt}]}
+  secret: {secretName: {{ $authority }}, defaultMode: 0440, items: [{key: ca.crt, path: ca.crt}]}
 {{- end }}
 {{- end }}
 
+{{/* The Secret whose ca.crt signed a PostgreSQL's certificate, if the chart knows one. */}}
+{{- define "energy.databaseAuthority" -}}
+{{- if eq .Values.database.kind "cloudnativepg" }}{{ include "energy.postgresql" . }}-ca{{ else }}{{ .Values.database.external.caSecret }}{{ end }}
+{{- end }}
+
 {{- define "energy.databaseMount" -}}
-{{- if or .Values.cockroachdb.enabled .Values.database.external.caSecret -}}
+{{- if or (eq .Values.database.kind "cockroachdb") (include "energy.databaseAuthority" .) -}}
 - {name: database, mountPath: /etc/energy/database, readOnly: true}
 {{- end }}
 {{- end }}

@@ -32,12 +32,11 @@ VALUES: dict[str, Any] = {
         "billingWindow": {"spec": {"windows": [{"name": "monthly", "fromDay": 15, "toDay": 26, "minReplicas": 2}]}},
     },
     "autoscaling": {"minReplicas": 1, "maxReplicas": 4},
-    "database": {"connectionBudget": 90},
+    "database": {"connectionBudget": 95},
     "migrations": {"resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}},
 }
 EXTERNAL: dict[str, Any] = {
-    "cockroachdb": {"enabled": False},
-    "database": {"external": {"existingSecret": "energy-database"}},
+    "database": {"kind": "external", "external": {"existingSecret": "energy-database"}},
 }
 
 
