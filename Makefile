@@ -40,7 +40,13 @@ lock: $(VENV)/ready ## Pin requirements/*.in anew into requirements/*.txt, with 
 .PHONY: run
 run: $(VENV)/ready ## Start the service on 127.0.0.1:8000 with its own PostgreSQL (data in build/data)
 	@mkdir -p build
+	@test -n "$${ENERGY_DATABASE_URL:-}" -o -e "$${ENERGY_DATA_DIR:-build/data}" || $(MAKE) --no-print-directory sample
 	@ENERGY_AUTH="$${ENERGY_AUTH:-off}" ENERGY_DATA_DIR="$${ENERGY_DATA_DIR:-build/data}" exec $(BIN)/energy serve
+
+.PHONY: sample
+sample: $(VENV)/ready ## A dozen meters with their last readings into build/data: what a first `make run` begins with
+	@for kind in meters readings; do \
+	  ENERGY_DATA_DIR="$${ENERGY_DATA_DIR:-build/data}" $(BIN)/energy import $$kind docs/sample/$$kind.csv || exit 1; done
 
 # ── the gates ────────────────────────────────────────────────────────────────────────────────────
 

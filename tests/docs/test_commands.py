@@ -6,6 +6,7 @@ The blocks of a page run in order, in one shell, in a checkout with a `build/` o
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -15,6 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,9 +71,34 @@ def run(script: str, checkout: Path) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=SCRIPTS.values())
-def test_the_commands_of_a_page_work_in_their_order(script: str, checkout: Path) -> None:
+def test_the_commands_of_a_page_work_in_their_order_and_print_what_it_shows(script: str, checkout: Path) -> None:
     code, printed = run(script, checkout)
     assert code == 0, printed
+    answers = objects_in(printed)
+    assert [shown for shown in answers_shown(pages()[SCRIPTS[script]]) if shown not in answers] == []
+
+
+def answers_shown(page: Page) -> list[Any]:
+    """What a page says that its commands print, in blocks of `json`."""
+    fences = [token for token in page.tokens if token.type == "fence" and token.info == "json"]
+    return [json.loads(token.content) for token in fences]
+
+
+def objects_in(printed: str) -> list[Any]:
+    """Every JSON object that begins in what was printed."""
+    found, decoder = [], json.JSONDecoder()
+    for start in re.finditer(r"\{", printed):
+        try:
+            found.append(decoder.raw_decode(printed, start.start())[0])
+        except json.JSONDecodeError:
+            continue
+    return found
+
+
+def test_both_readmes_show_the_same_commands_and_answers() -> None:
+    english, russian = (pages()[name] for name in ("README.md", "README.ru.md"))
+    assert script_of(english) == script_of(russian)
+    assert answers_shown(english) == answers_shown(russian) != []
 
 
 @pytest.mark.parametrize(("page", "block"), BLOCKS)
