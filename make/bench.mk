@@ -1,7 +1,7 @@
 # What the service costs: measured in one run on one machine, and counted.
 
 .PHONY: bench
-bench: $(VENV)/ready ## Compare in one run: ceiling, strategies, whole path, batch, bare SQL (needs wrk); writes build/bench.json
+bench: $(VENV)/ready ## All targets in one run (needs wrk); BENCH_PEER=URL: beside another server; writes build/bench.json
 	@$(BIN)/python -m tools.bench
 
 .PHONY: bench-compare

@@ -82,7 +82,7 @@ def wrk(
     latency = re.search(r"LATENCY ([\d.]+) ([\d.]+) ([\d.]+)", output)
     p50, p99, most = (float(x) for x in latency.groups()) if latency else (0.0, 0.0, 0.0)
     refused = sum(statuses.values()) - good
-    rss = 0.0 if what.startswith("ceiling") else servers.rss_mib(server.base)
+    rss = 0.0 if what.startswith(("ceiling", "peer")) else servers.rss_mib(server.base)
     a_request = 1e6 / (good + refused)
     cpu_us = (server.cpu_s() - before) * a_request
     postgres_us = (servers.cpu_s(postgres) - postgres_before) * a_request
