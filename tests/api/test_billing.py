@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -37,9 +37,9 @@ def test_progress_counts_meters_and_not_readings(start_service: StartService) ->
     with client_of(service) as client:
         for register in ("T1", "T2"):
             send(client, device=known[0], register=register)
-        assert client.get("/v1/progress", params={"period": "2026-10"}).json() == {
-            "period": "2026-10", "expected": 3, "received": 1, "flagged": 0, "share": 0.3333,
-        }  # fmt: skip
+        found = client.get("/v1/progress", params={"period": "2026-10"}).json()
+        assert datetime.fromisoformat(found.pop("counted_at")).tzinfo is not None
+        assert found == {"period": "2026-10", "expected": 3, "received": 1, "flagged": 0, "share": 0.3333}
         assert client.get("/v1/progress", params={"period": "2026-09"}).json()["received"] == 0
         assert client.get("/v1/progress").status_code == 200
 

@@ -12,12 +12,13 @@ import functools
 import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 from starlette.routing import Route, Router
 
 from energy import lag, metrics
 from energy.domain.checks import CheckPolicy
-from energy.domain.window import SubmissionWindow
+from energy.domain.window import SubmissionWindow, period_of
 from energy.http.app import Application
 from energy.http.auth import Authenticator
 from energy.http.batch import Batch, BatchLimits
@@ -168,6 +169,7 @@ class Service:
         self._background.append(asyncio.create_task(self._sample(), name="sample"))
         self._background.append(asyncio.create_task(lag.measure(), name="lag"))
         self._background.append(asyncio.create_task(self._last_use.run(), name="last-use"))
+        self._background.append(asyncio.create_task(self._keep_counted(), name="progress"))
 
     async def stop(self) -> None:
         """Settles everything that waits, then closes the connections."""
@@ -275,6 +277,10 @@ class Service:
             except Unavailable as error:
                 log.info("still waiting for the database: %s", error)
         log.info("connected to the database")
+
+    async def _keep_counted(self) -> None:
+        zone = ZoneInfo(self._settings.time_zone)
+        await self._reader.counts.keep_counted(lambda: period_of(utc_now(), self._policy.window, zone), asyncio.sleep)
 
     async def _sample(self) -> None:
         """The gauges, once a second: a scrape must not cost more when there is more to say."""

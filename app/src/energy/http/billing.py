@@ -74,7 +74,11 @@ class Billing:
         month = _month(period) if period else period_of(self.now(), self.window, ZoneInfo(self.time_zone))
         found = await self.store.progress(month)
         share = found.received / found.expected if found.expected else 0.0
-        return json(ProgressOut(month_text(month), found.expected, found.received, found.flagged, round(share, 4)))
+        return json(
+            ProgressOut(
+                month_text(month), found.expected, found.received, found.flagged, round(share, 4), found.counted_at
+            )
+        )
 
     async def export(self, request: Request) -> Response:
         """All readings of a period, ordered by device; streamed, so it never lies in memory whole."""

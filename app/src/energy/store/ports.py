@@ -98,12 +98,13 @@ class HistoryPage:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How many of the expected meters have sent at least one reading for a period."""
+    """How many of the expected meters have sent at least one reading for a period, as of `counted_at`."""
 
     period: date
     expected: int
     received: int
     flagged: int
+    counted_at: datetime
 
 
 class HistoryStore(Protocol):
@@ -119,7 +120,7 @@ class HistoryStore(Protocol):
         """The account that a device belongs to and its time zone, if they are known. Raises `Unavailable`."""
 
     async def progress(self, period: date) -> Progress:
-        """How far a period has come. Raises `Unavailable`."""
+        """How far a period has come, counted now or, where that takes long, a minute or two ago. Raises `StoreError`."""
 
     def export(self, period: date) -> AsyncIterator[list[Stored]]:
         """All readings of a period in pages, ordered by device. Raises `Unavailable`."""

@@ -88,13 +88,14 @@ class WindowOut(msgspec.Struct):
 
 
 class ProgressOut(msgspec.Struct):
-    """How many of the expected meters have sent a reading for the period."""
+    """How many of the expected meters have sent a reading for the period. Where counting takes long, as of a minute or two ago."""
 
     period: Month
     expected: int
     received: int
     flagged: int
     share: float
+    counted_at: datetime
 
 
 class ItemResult(msgspec.Struct, omit_defaults=True):

@@ -21,6 +21,7 @@ from energy.logs import Seldom
 from energy.store.ports import HistoryPage, HistoryQuery, Progress, StoreError
 from energy.store.postgres import statements
 from energy.store.postgres.database import Database, Dialect, Row
+from energy.store.postgres.progress import ProgressCounts
 from energy.store.postgres.rows import stored_of
 
 _seldom = Seldom(logging.getLogger(__name__))
@@ -30,7 +31,6 @@ EXPORT_PAGE_ROWS = 500
 """A page is made in one go: its size is what all other requests of the process wait for."""
 EXPORT_MAX_S = 900.0
 """So long an export may take, the client's reading included: its view of the table keeps old rows from being cleaned up."""
-_FIRST = UUID(int=0)
 _FROM_FOLLOWER = {
     statements.HISTORY_OF_DEVICE: statements.HISTORY_OF_DEVICE_FROM_FOLLOWER,
     statements.HISTORY_OF_ACCOUNT: statements.HISTORY_OF_ACCOUNT_FROM_FOLLOWER,
@@ -48,6 +48,7 @@ class PostgresReader:
         self._replica_fresh = False
         self._replica_checked = float("-inf")
         self._primary_failed = float("-inf")
+        self.counts = ProgressCounts(self._nearest_rows, primary, timeout_s)
 
     async def history(self, query: HistoryQuery) -> HistoryPage:
         """See `HistoryStore.history`."""
@@ -72,8 +73,7 @@ class PostgresReader:
 
     async def progress(self, period: date) -> Progress:
         """See `HistoryStore.progress`."""
-        rows, _ = await self._from_nearest(statements.PROGRESS, period)
-        return Progress(period, rows[0]["expected"], rows[0]["received"], rows[0]["flagged"])
+        return await self.counts.of(period)
 
     async def export(self, period: date) -> AsyncIterator[list[Stored]]:
         """See `HistoryStore.export`. A task of its own reads ahead by one page, because a unit of work belongs to one task."""
@@ -90,11 +90,12 @@ class PostgresReader:
 
     async def _read_out(self, period: date, pages: asyncio.Queue[list[Stored] | StoreError | None]) -> None:
         """All pages as of one moment: a correction meanwhile shows neither both of a pair nor none."""
-        device_id, reading_id = _FIRST, _FIRST
+        device_id, reading_id = UUID(int=0), None
         try:
             async with self._primary.work(EXPORT_MAX_S, together=True) as session:
                 if self._primary.dialect is Dialect.POSTGRES:  # CockroachDB's transactions are serializable anyway
                     await session.execute(statements.ONE_VIEW)
+                    await session.execute(statements.IN_THE_ORDER_OF_AN_INDEX)
                 while True:
                     async with asyncio.timeout(self._timeout_s):
                         rows = await session.fetch(statements.EXPORT, period, device_id, reading_id, EXPORT_PAGE_ROWS)
@@ -108,6 +109,9 @@ class PostgresReader:
             await pages.put(error)
         else:
             await pages.put(None)
+
+    async def _nearest_rows(self, sql: str, *arguments: object) -> list[Row]:
+        return (await self._from_nearest(sql, *arguments))[0]
 
     async def _from_nearest(self, sql: str, *arguments: object) -> tuple[list[Row], str]:
         """The rows, and where they came from: each place that is worth asking, in turn, within the request's time."""

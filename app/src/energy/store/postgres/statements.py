@@ -85,22 +85,40 @@ FIND = f"SELECT {_COLUMNS} FROM readings r WHERE r.device_id = $1 AND r.reading_
 
 ACCOUNT_OF = "SELECT m.account_no, a.time_zone FROM meters m LEFT JOIN accounts a ON a.account_no = m.account_no WHERE m.device_id = $1"
 
-PROGRESS = """
-SELECT count(*) AS expected, count(r.device_id) AS received, coalesce(sum(r.flagged), 0)::bigint AS flagged
-FROM meters m
-LEFT JOIN (
+_EXPECTED = """(m.installed_at IS NULL OR m.installed_at < $1::date + '1 month'::interval)
+    AND (m.removed_at IS NULL OR m.removed_at >= $1::date + '1 month'::interval)"""
+"""The meters that are there at the end of the month: what others send hides none that is missing."""
+PROGRESS = f"""
+SELECT $1::date AS period, now() AS counted_at, count(*) AS received, coalesce(sum(r.flagged), 0)::bigint AS flagged,
+       (SELECT count(*) FROM meters m WHERE {_EXPECTED}) AS expected
+FROM (
   SELECT device_id, count(*) FILTER (WHERE status = 'flagged') AS flagged
   FROM readings WHERE period = $1::date AND status <> 'superseded' GROUP BY device_id
-) r ON r.device_id = m.device_id
-WHERE (m.installed_at IS NULL OR m.installed_at < $1::date + '1 month'::interval)
-  AND (m.removed_at IS NULL OR m.removed_at >= $1::date + '1 month'::interval)
+) r JOIN meters m ON m.device_id = r.device_id
+WHERE {_EXPECTED}
+"""  # noqa: S608 - constants only
+IN_THE_ORDER_OF_THE_DISK = """
+SET LOCAL enable_indexscan = off; SET LOCAL enable_nestloop = off; SET LOCAL max_parallel_workers_per_gather = 0
 """
-"""Of the meters that are there at the end of the month: what others send hides none that is missing."""
+"""For a count of a whole period: its readings lie together, and its statistics say, while it is new, that it has none."""
+NOT_WAITING = "SET LOCAL synchronous_commit = off"
+"""For what may be lost: a standby that is gone holds it up no more than a disk."""
+PROGRESS_NOTED = """
+SELECT period, expected, received, flagged, counted_at, took_s, extract(epoch FROM now() - counted_at)::float8 AS age_s
+FROM progress WHERE period = $1
+"""
+PROGRESS_NOTE = """
+INSERT INTO progress (period, expected, received, flagged, counted_at, took_s) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (period) DO UPDATE SET expected = excluded.expected, received = excluded.received, flagged = excluded.flagged,
+  counted_at = excluded.counted_at, took_s = excluded.took_s
+"""
 
 ONE_VIEW = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+IN_THE_ORDER_OF_AN_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
+"""For an export's pages: each must read what it shows, not sort all that is left."""
 EXPORT = f"""
 SELECT {_COLUMNS} FROM readings r
-WHERE r.period = $1 AND (r.device_id, r.reading_id) > ($2::uuid, $3::uuid)
+WHERE r.period = $1 AND r.device_id >= $2::uuid AND ($3::uuid IS NULL OR (r.device_id, r.reading_id) > ($2::uuid, $3::uuid))
 ORDER BY r.device_id, r.reading_id LIMIT $4
 """  # noqa: S608 - constants only
 
@@ -179,7 +197,17 @@ SELECT CASE
   ELSE coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 1e9) END::float8 AS lag_s
 """
 
-POSTGRES_ONLY = frozenset({"ONE_VIEW", "PROMISES", "WAL_MARK", "REPLICA_LAG"})
+POSTGRES_ONLY = frozenset(
+    {
+        "ONE_VIEW",
+        "IN_THE_ORDER_OF_THE_DISK",
+        "IN_THE_ORDER_OF_AN_INDEX",
+        "NOT_WAITING",
+        "PROMISES",
+        "WAL_MARK",
+        "REPLICA_LAG",
+    }
+)
 """Statements that are never sent to CockroachDB."""
 COCKROACH_ONLY = frozenset({"HISTORY_OF_DEVICE_FROM_FOLLOWER", "HISTORY_OF_ACCOUNT_FROM_FOLLOWER"})
 """Statements that are never sent to PostgreSQL."""
