@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from prescaler import metrics
 from prescaler.clock import Clock
@@ -24,13 +24,13 @@ from prescaler.kube.objects import BillingWindow, Scale
 from prescaler.kube.see import TARGET_KINDS, WORKLOAD_KINDS, Seen, list_windows, see
 from prescaler.window.assess import Assessment, World, assess
 from prescaler.window.carry_out import LeadershipLostError, Outcome, carry_out
-from prescaler.window.declared import CONFIG_MAP_KEPT_S, Broken, Declarations, Declared, list_reader
+from prescaler.window.declared import CONFIG_MAP_KEPT_S, Declarations, Declared, list_reader
 from prescaler.window.pods import Pods, ScaleKey, Watched, claimed, pods_of, watched_of
 from prescaler.window.raised import held
 from prescaler.window.replay import PEAK_KEPT_S, peak_reader
 from prescaler.window.status import status_of
 from prescaler.window.tell import Teller, tell
-from prescaler.window.verdict import no
+from prescaler.window.verdict import Verdict, no
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,7 @@ class Loop:
         self._peaks = fetched(peak_reader(replay_urls), PEAK_KEPT_S)
         self._scales: Fetched[ScaleKey, Scale | None] = fetched(lambda key: kube.scale(*key), SCALE_KEPT_S)
         self._around: Fetched[Scopes, Around] = fetched(lambda scopes: look_around(kube, scopes), AROUND_KEPT_S)
+        self._fetched: tuple[Fetched[Any, Any], ...] = (self._lists, self._peaks, self._scales, self._around)
         self._declarations = Declarations(self._lists, self._peaks)
         self._failing: dict[str, Failing] = {}
         self._unreadable = 0  # passes in a row in which a list of targets failed
@@ -122,8 +123,8 @@ class Loop:
                 continue
             if not self._stopping:
                 await asyncio.sleep(SPACING_MIN_S)  # wake-ups come in bursts; the pass clears them
-        for fetched in (self._lists, self._peaks, self._scales, self._around):
-            await fetched.close()
+        for each in self._fetched:
+            await each.close()
         if keeper is not None and self._lease is not None:
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
@@ -170,6 +171,8 @@ class Loop:
         for outcome in await asyncio.gather(*map(look, order), return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
+        for each in self._fetched:
+            each.forget_unwanted()
         metrics.WINDOWS.set(len(windows))
         metrics.TICKS.labels("done").inc()
         metrics.TICK_SECONDS.observe(time.perf_counter() - began)
@@ -178,7 +181,7 @@ class Loop:
 
     async def settle(self, timeout_s: float) -> bool:
         """Wait for what is being read beside the passes. Whether there is anything new to say since the last pass."""
-        for each in (self._lists, self._peaks, self._scales, self._around):
+        for each in self._fetched:
             await each.settle(timeout_s)
         return self._wake.is_set()
 
@@ -209,16 +212,14 @@ class Loop:
         self._unreadable = self._unreadable + 1 if seen.unreadable else 0
         return World(seen, declared, owners, pods, claimed(acting, pods, seen.around), self._clock.rehearsal)
 
-    def _declare(self, windows: Sequence[BillingWindow], now: datetime) -> dict[str, Declared | Broken]:
+    def _declare(self, windows: Sequence[BillingWindow], now: datetime) -> dict[str, Declared | Verdict]:
         return {w.metadata.uid: self._declarations.of(w, now) for w in windows}
 
     def _pods(self, watched: Sequence[Watched], seen: Seen, scopes: Scopes) -> dict[str, Pods]:
         """What surrounds the targets is asked for only where it explains something: fewer pods Ready than needed."""
         keys = {w.uid: key for w in watched if (key := w.scale_key) is not None}
-        self._scales.keep_only({*keys.values()})
         scales = {uid: self._scales.want(key).value for uid, key in keys.items()}
         if any((pods_of(w, seen).ready or 0) < w.need for w in watched):
-            self._around.keep_only({scopes})
             seen.around = self._around.want(scopes).value
         return {w.uid: pods_of(w, seen, scales.get(w.uid)) for w in watched}
 

@@ -157,3 +157,13 @@ async def test_only_the_allowed_addresses_are_asked(rig: Rig, past: Prometheus, 
     await rig.tick(INSIDE)
     assert "may not ask" in (await rig.condition("ReplayAvailable"))[2]
     assert past.asked == []
+
+
+async def test_what_nobody_asks_for_any_more_is_forgotten(rig: Rig, past: Prometheus) -> None:
+    await rig.hpa()
+    await rig.window(replay={**QUERY, "url": past.url})
+    for number in range(5):
+        await rig.edit(BW, "volga", {"spec": {"replay": {"query": f"x{number}"}}})
+        await rig.tick(INSIDE)
+    await rig.tick()
+    assert [question.query for question in rig.loop._peaks._held] in ([], ["x4"])

@@ -42,19 +42,23 @@ class Fetched(Generic[K, V]):
         """`read` may raise anything: the message is kept. `wake` is called when something new is there."""
         self._read, self._kept_s, self._wake, self._monotonic = read, kept_s, wake, monotonic
         self._held: dict[K, Held[V]] = {}
+        self._wanted: set[K] = set()
         self._running: dict[K, asyncio.Task[None]] = {}
         self._gate = asyncio.Semaphore(CONCURRENCY_MAX)
 
     def want(self, key: K) -> Held[V]:
         """What is known; if that is too old, reading it begins."""
+        self._wanted.add(key)
         held = self._held.setdefault(key, Held())
         if key not in self._running and self._monotonic() >= held.due_at:
             self._running[key] = asyncio.create_task(self._fetch(key, held))
         return held
 
-    def keep_only(self, keys: set[K]) -> None:
-        for gone in self._held.keys() - keys - self._running.keys():
+    def forget_unwanted(self) -> None:
+        """What nobody has wanted since this was last called."""
+        for gone in self._held.keys() - self._wanted - self._running.keys():
             del self._held[gone]
+        self._wanted.clear()
 
     async def settle(self, timeout_s: float) -> bool:
         """Wait for what is being read, but no longer. Whether anything was."""

@@ -17,14 +17,14 @@ from prescaler.kube.objects import BillingWindow, Meta
 from prescaler.kube.see import Key, Seen
 from prescaler.plan.planner import Phase, Plan
 from prescaler.window import raised as raised_
-from prescaler.window.capacity import Shortage, stuck
-from prescaler.window.declared import Broken, Declared
+from prescaler.window.capacity import stuck
+from prescaler.window.declared import Declared
 from prescaler.window.minimum import Decision, decide, target_of
 from prescaler.window.pods import Pods
 from prescaler.window.raised import Raised
 from prescaler.window.spec import DriftPolicy, MaxReplicasPolicy, Mode, Spec
 from prescaler.window.status import Status, status_of
-from prescaler.window.verdict import Verdict, Verdicts, no, unknown, yes
+from prescaler.window.verdict import Fact, Verdict, Verdicts, no, unknown, yes
 
 
 class Write(NamedTuple):
@@ -43,10 +43,10 @@ class World:
     """What one pass knows."""
 
     seen: Seen
-    declared: Mapping[str, Declared | Broken]
+    declared: Mapping[str, Declared | Verdict]
     owners: Mapping[Key, tuple[str, str]]  # which acting BillingWindow a target belongs to
     pods: Mapping[str, Pods] = field(default_factory=dict)
-    shortages: Mapping[str, Shortage] = field(default_factory=dict)
+    shortages: Mapping[str, Fact] = field(default_factory=dict)
     rehearsal: str | None = None
 
 
@@ -110,8 +110,8 @@ def assess(window: BillingWindow, world: World, now: datetime) -> Assessment:
     if world.rehearsal is not None:
         verdicts["Rehearsal"] = yes("RehearsalClock", world.rehearsal)
     over = _give_back_when_over(window, world, policy, now)
-    if isinstance(declared, Broken):
-        verdicts["Ready"] = _with_what_stays(declared.verdict, window, now)
+    if isinstance(declared, Verdict):
+        verdicts["Ready"] = _with_what_stays(declared, window, now)
         return Assessment(window, now, over, verdicts, previous)
     case = _case(window, declared, world, now, previous)
     verdicts |= _verdicts(case)
@@ -286,7 +286,7 @@ def _capacity(case: Case, decision: Decision) -> Verdict:
     if asked is None:
         return unknown("NotChecked", "checked from a whole lead time before the first step on")
     if asked > target.maximum and case.spec.max_replicas_policy is MaxReplicasPolicy.FAIL:
-        return _wont_be(case, Shortage("MaxReplicasTooLow", _within_maximum(case, decision).message))
+        return _wont_be(case, Fact("MaxReplicasTooLow", _within_maximum(case, decision).message))
     asked, ready = min(asked, target.maximum), pods.ready
     if ready is None:
         return unknown("UnknownTarget", "how many pods are Ready can't be told")
@@ -310,7 +310,7 @@ def _room(case: Case, asked: int) -> Verdict:
     return yes("Sufficient", words)
 
 
-def _wont_be(case: Case, shortage: Shortage) -> Verdict:
+def _wont_be(case: Case, shortage: Fact) -> Verdict:
     coming = case.declared.deadlines(case.now)
     message = shortage.message
     if coming:
@@ -319,12 +319,12 @@ def _wont_be(case: Case, shortage: Shortage) -> Verdict:
     return no(shortage.reason, message)
 
 
-def _too_slow(case: Case, maximum: int, ready: int) -> Shortage | None:
+def _too_slow(case: Case, maximum: int, ready: int) -> Fact | None:
     soon = [d for d in case.declared.deadlines(case.now) if d.start <= case.now + case.declared.lead / 2]
     late = next((d for d in soon if ready < min(d.replicas, maximum)), None)
     if late is None or case.plan.now.phase is Phase.IDLE:
         return None
-    return Shortage("StillStarting", f"only {ready} of {late.replicas} pods are Ready in half the lead time")
+    return Fact("StillStarting", f"only {ready} of {late.replicas} pods are Ready in half the lead time")
 
 
 def wall(at: datetime, zone: tzinfo) -> str:

@@ -1,6 +1,6 @@
 """Will the pods fit, and if they don't start: why.
 
-Two questions with one answer, a Shortage that names its cause in words. Ahead of a window what is missing is compared with
+Two questions with one answer, a Fact that names its cause in words. Ahead of a window what is missing is compared with
 the namespace's quotas and the nodes' free room, after everybody else's share: the pods that wait already, and the other
 windows that open at the same time. While pods are starting, what Kubernetes says about them is read out. Pure functions.
 
@@ -8,19 +8,13 @@ The fit is an estimate that errs on the quiet side: affinity, spreading, volumes
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from prescaler.kube.around import Amounts, Around, PodSeen, limits, quantity, requests
 from prescaler.kube.objects import Node, PodSpec, Quota, Workload
+from prescaler.window.verdict import Fact
 
 POD: Amounts = (("pods", 1000),)
-
-
-@dataclass(frozen=True, slots=True)
-class Shortage:
-    reason: str
-    message: str
 
 
 class Claim(NamedTuple):
@@ -34,9 +28,9 @@ class Claim(NamedTuple):
     check_nodes: bool
 
 
-def shortages(claims: Sequence[Claim], around: Around, mine: frozenset[int]) -> dict[str, Shortage]:
+def shortages(claims: Sequence[Claim], around: Around, mine: frozenset[int]) -> dict[str, Fact]:
     """`claims` oldest first: nobody's room is promised twice. `mine`: the ids of the waiting pods that claims count."""
-    found: dict[str, Shortage] = {}
+    found: dict[str, Fact] = {}
     spent: dict[tuple[str, str], dict[str, int]] = {}  # of each quota, by the claims before
     rooms = _rooms(around, mine)
     for claim in claims:
@@ -48,12 +42,12 @@ def shortages(claims: Sequence[Claim], around: Around, mine: frozenset[int]) -> 
     return found
 
 
-def stuck(workload: Workload | None, name: str, pods: Iterable[PodSeen]) -> Shortage | None:
+def stuck(workload: Workload | None, name: str, pods: Iterable[PodSeen]) -> Fact | None:
     """What Kubernetes says about pods that don't get Ready."""
     for condition in workload.status.conditions if workload is not None else ():
         if condition.type == "ReplicaFailure" and condition.status == "True":
             reason = "Quota" if "exceeded quota" in condition.message else "PodsRefused"
-            return Shortage(reason, f"pods of {name} are refused: {condition.message}")
+            return Fact(reason, f"pods of {name} are refused: {condition.message}")
     counted: dict[tuple[str, str], int] = {}
     for pod in pods:
         if pod.cause is not None:
@@ -61,17 +55,17 @@ def stuck(workload: Workload | None, name: str, pods: Iterable[PodSeen]) -> Shor
     if not counted:
         return None
     (reason, message), count = max(counted.items(), key=lambda item: item[1])
-    return Shortage(reason, f"{count} pods of {name}: {message}")
+    return Fact(reason, f"{count} pods of {name}: {message}")
 
 
-def _quota(claim: Claim, quotas: Iterable[Quota], spent: dict[tuple[str, str], dict[str, int]]) -> Shortage | None:
+def _quota(claim: Claim, quotas: Iterable[Quota], spent: dict[tuple[str, str], dict[str, int]]) -> Fact | None:
     if claim.missing <= 0:
         return None
     asked, capped = dict(requests(claim.template)), dict(limits(claim.template))
     each = {"pods": 1000, "count/pods": 1000, **asked}
     each |= {f"requests.{name}": amount for name, amount in asked.items()}
     each |= {f"limits.{name}": amount for name, amount in capped.items()}
-    shortage: Shortage | None = None
+    shortage: Fact | None = None
     for quota in quotas:
         if quota.metadata.namespace != claim.namespace or not _in_scope(quota, claim.template):
             continue
@@ -83,7 +77,7 @@ def _quota(claim: Claim, quotas: Iterable[Quota], spent: dict[tuple[str, str], d
             free = quantity(hard) - quantity(used) - before.get(name, 0)
             before[name] = before.get(name, 0) + claim.missing * each[name]
             if claim.missing * each[name] > free and shortage is None:
-                shortage = Shortage(
+                shortage = Fact(
                     "Quota",
                     f"quota {quota.metadata.name} leaves room for {max(0, free // each[name])} more pods"
                     f" ({name}: {used} of {hard} used); {claim.missing} more are needed",
@@ -138,8 +132,8 @@ def _take(room: dict[str, int], amounts: Amounts, count: int = 1) -> None:
         room[name] = room.get(name, 0) - count * amount
 
 
-def _place(pod: PodSpec, count: int, nodes: Sequence[Node], rooms: Rooms) -> Shortage | None:
-    """Take the room of `count` pods, node by node; a Shortage if it isn't there."""
+def _place(pod: PodSpec, count: int, nodes: Sequence[Node], rooms: Rooms) -> Fact | None:
+    """Take the room of `count` pods, node by node; the shortage if it isn't there."""
     amounts = requests(pod)
     usable = [node.metadata.name for node in nodes if _accepts(node, pod)]
     left, fit = count, 0
@@ -153,7 +147,7 @@ def _place(pod: PodSpec, count: int, nodes: Sequence[Node], rooms: Rooms) -> Sho
     if left <= 0:
         return None
     each = ", ".join(f"{name} {_show(name, amount)}" for name, amount in amounts)
-    return Shortage(
+    return Fact(
         "NodeCapacity",
         f"{len(usable)} usable nodes have room for {fit} more pods ({each or 'no requests'} each);"
         f" {count} more are needed",

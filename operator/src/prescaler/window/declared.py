@@ -32,13 +32,6 @@ Inputs = tuple[tuple[ExceptionDoc, ...], Floors]
 Listed = tuple[ExceptionDoc, ...] | Verdict  # or why it does not apply
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """It can't be understood, and why."""
-
-    verdict: Verdict
-
-
 @dataclass(slots=True)
 class Declared:
     generation: int
@@ -77,21 +70,14 @@ class Declared:
 class Declarations:
     def __init__(self, lists: Fetched[ListKey, Listed], peaks: Fetched[replay.Question, float]) -> None:
         self._lists, self._peaks = lists, peaks
-        self._known: dict[str, Declared | tuple[int, Broken]] = {}
+        self._known: dict[str, Declared | tuple[int, Verdict]] = {}
 
     def forget_all_but(self, windows: Sequence[BillingWindow]) -> None:
-        """Also of the ConfigMaps that nobody names any more."""
         for uid in self._known.keys() - {w.metadata.uid for w in windows}:
             del self._known[uid]
-        named = {
-            (w.metadata.namespace, source.config_map, source.key)
-            for w in windows
-            if isinstance(known := self._known.get(w.metadata.uid), Declared)
-            and (source := known.spec.exceptions_from) is not None
-        }
-        self._lists.keep_only(named)
 
-    def of(self, window: BillingWindow, now: datetime) -> Declared | Broken:
+    def of(self, window: BillingWindow, now: datetime) -> Declared | Verdict:
+        """Or why it can't be understood."""
         meta = window.metadata
         known = self._known.get(meta.uid)
         if isinstance(known, tuple):
@@ -101,17 +87,17 @@ class Declarations:
         try:
             declared = self._of(window, known, now)
         except (InvalidSpecError, TooLargeError) as error:
-            return self._broken(window, no("InvalidSpec", str(error)))
+            return self._broken(window, str(error))
         except Exception as error:  # a mistake of ours that one object brings out must not cost the others
             log.exception("%s/%s: could not be understood", *window.key)
-            return self._broken(window, no("InvalidSpec", f"not understood: {type(error).__name__}: {error!s:.200}"))
+            return self._broken(window, f"not understood: {type(error).__name__}: {error!s:.200}")
         self._known[meta.uid] = declared
         return declared
 
-    def _broken(self, window: BillingWindow, verdict: Verdict) -> Broken:
-        broken = Broken(verdict)
-        self._known[window.metadata.uid] = (window.metadata.generation, broken)
-        return broken
+    def _broken(self, window: BillingWindow, message: str) -> Verdict:
+        verdict = no("InvalidSpec", message)
+        self._known[window.metadata.uid] = (window.metadata.generation, verdict)
+        return verdict
 
     def _of(self, window: BillingWindow, known: Declared | None, now: datetime) -> Declared:
         meta = window.metadata
@@ -128,9 +114,9 @@ class Declarations:
             declared.verdicts["ExceptionsCurrent"] = verdict or _exceptions(declared, now)
         declared.records = ()
         if spec.replay is not None:
-            read = replay.replayed(spec.replay, declared.schedule, declared.plan, records, self._peaks)
-            declared.records, declared.verdicts["ReplayAvailable"] = read.records, read.verdict
-            if read.records != records:  # what has just been read acts in this look
+            read, said = replay.replayed(spec.replay, declared.schedule, declared.plan, records, self._peaks)
+            declared.records, declared.verdicts["ReplayAvailable"] = read, said
+            if read != records:  # what has just been read acts in this look
                 self._known[meta.uid] = declared
                 return self._of(window, declared, now)
         return declared

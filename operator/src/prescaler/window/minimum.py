@@ -15,15 +15,10 @@ from prescaler.kube.client import Kind
 from prescaler.kube.objects import FIELD_MANAGER, Hpa, Meta, ScaledObject, ScaleTargetRef
 from prescaler.kube.see import TARGET_KINDS
 from prescaler.window.spec import DriftPolicy, MaxReplicasPolicy
+from prescaler.window.verdict import Fact
 
 KEDA_MAX_REPLICAS = 100  # KEDA's own default
 PAUSED = ("autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas")
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    reason: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,9 @@ from prescaler.kube.objects import (
     Workload,
 )
 from prescaler.kube.see import WORKLOAD_KINDS, Seen
-from prescaler.window.capacity import Claim, Shortage, shortages
+from prescaler.window.capacity import Claim, shortages
 from prescaler.window.declared import Declared
+from prescaler.window.verdict import Fact
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def pods_of(watched: Watched, seen: Seen, scale: Scale | None = None) -> Pods:
     return Pods(sum(pod.ready for pod in live), scale.status.replicas, live, live[0].template if live else None)
 
 
-def claimed(acting: Sequence[Watched], pods: Mapping[str, Pods], around: Around | None) -> dict[str, Shortage]:
+def claimed(acting: Sequence[Watched], pods: Mapping[str, Pods], around: Around | None) -> dict[str, Fact]:
     """What each acting window falls short of, the older ones served first."""
     if around is None or around.pods is None:
         return {}

@@ -8,7 +8,6 @@ never the floor: a changed cap, headroom or rate per pod acts at once.
 import hashlib
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import NamedTuple
@@ -56,15 +55,9 @@ class _Answer(msgspec.Struct):
     data: _Found = msgspec.field(default_factory=_Found)
 
 
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    records: tuple[PeakRecord, ...]
-    verdict: Verdict
-
-
 def replayed(
     replay: Replay, schedule: Schedule, plan: Plan, held: Sequence[PeakRecord], peaks: Fetched[Question, float]
-) -> Replayed:
+) -> tuple[tuple[PeakRecord, ...], Verdict]:
     """For every window its open or next occurrence; a record of an earlier one serves until the new one is there."""
     source = hashlib.sha256(f"{replay.url} {replay.query}".encode()).hexdigest()[:12]
     before = {record.window: record for record in held if record.source == source}
@@ -86,11 +79,11 @@ def replayed(
             found[coming.window] = record
     records = tuple(found.values())
     if problems:
-        return Replayed(records, no("NoData", f"{problems[0]}; the declared minReplicas holds"))
+        return records, no("NoData", f"{problems[0]}; the declared minReplicas holds")
     if waiting:
-        return Replayed(records, unknown("NotReadYet", "the last occurrences are being read"))
+        return records, unknown("NotReadYet", "the last occurrences are being read")
     floors_ = ", ".join(f"{r.window} {r.peak_requests_per_second}/s" for r in records)
-    return Replayed(records, yes("Replayed", f"last month's peaks: {floors_}"))
+    return records, yes("Replayed", f"last month's peaks: {floors_}")
 
 
 def floors(replay: Replay, records: Iterable[PeakRecord]) -> dict[str, int]:

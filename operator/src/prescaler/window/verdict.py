@@ -41,6 +41,13 @@ VERDICTS: dict[str, Rule] = {
 }  # fmt: skip
 
 
+class Fact(NamedTuple):
+    """Why something is so: a word for programs and a sentence for people."""
+
+    reason: str
+    message: str
+
+
 class Verdict(NamedTuple):
     status: str  # True, False, Unknown
     reason: str
