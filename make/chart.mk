@@ -16,7 +16,10 @@ package: ## Pack the chart into build/energy-VERSION.tgz, the same bytes every t
 
 # `make install`: with ENERGY_DATABASE_URL on that database (as pods reach it), otherwise on one CockroachDB node (kind, which can pull it).
 HELM = $(shell $(BIN)/python -m tools.cluster tool helm-v4)
-ON_DATABASE = $(if $(ENERGY_DATABASE_URL),--set database.kind=external --set database.external.existingSecret=energy-database,)
+# The NetworkPolicy lets pods out to the database's port: the one in the URL, else PostgreSQL's.
+DATABASE_PORT = $$(sed -nE 's,^[a-z]+://([^/]*@)?[^/?]*:([0-9]+)([/?].*)?$$,\2,p' <<<"$$ENERGY_DATABASE_URL")
+ON_DATABASE = $(if $(ENERGY_DATABASE_URL),--set database.kind=external --set database.external.existingSecret=energy-database \
+  --set "database.external.ports={$${port:-5432}}",)
 IN_ENERGY = --namespace energy
 
 .PHONY: install
@@ -27,6 +30,7 @@ install: $(VENV)/ready ## Install the chart with the images of this checkout (CL
 	@$(ON_CLUSTER) kubectl create namespace energy --dry-run=client -o yaml | kubectl apply -f - >/dev/null; \
 	  test -z "$(ENERGY_DATABASE_URL)" || kubectl create secret generic energy-database $(IN_ENERGY) \
 	    --from-literal=url="$(ENERGY_DATABASE_URL)" --dry-run=client -o yaml | kubectl apply -f - >/dev/null; \
+	  port=$(DATABASE_PORT); \
 	  $(HELM) upgrade --install energy helm/energy $(IN_ENERGY) --wait --timeout 10m --values helm/energy/ci/single-node-values.yaml \
 	    --set app.image.tag=dev --set operator.image.tag=dev --set service.type=NodePort --set service.nodePort=30080 $(ON_DATABASE) $(HELM_FLAGS)
 

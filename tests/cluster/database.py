@@ -4,8 +4,8 @@ from pathlib import Path
 
 from energy.store.embedded import EmbeddedPostgres
 from tools.cluster.network import HOST
-from tools.local.waiting import free_port
 
+PORT = 5432  # the address is the cluster's own, and this port is the one that the chart's NetworkPolicies name
 _PODS_AND_HOST = "host all all 10.0.0.0/8 trust\n"
 
 
@@ -14,13 +14,12 @@ class Database:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._port = free_port(HOST)
-        self._server = EmbeddedPostgres(folder, (f"-c listen_addresses={HOST}", f"-c port={self._port}"))
+        self._server = EmbeddedPostgres(folder, (f"-c listen_addresses={HOST}", f"-c port={PORT}"))
 
     @property
     def url(self) -> str:
         """How pods and the host reach it."""
-        return f"postgresql://postgres@{HOST}:{self._port}/postgres"
+        return f"postgresql://postgres@{HOST}:{PORT}/postgres"
 
     def start(self) -> None:
         with (self._folder / "pg_hba.conf").open("a") as rules:

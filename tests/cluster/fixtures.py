@@ -24,7 +24,16 @@ from tools.cluster.builder import ARCHIVES, IMAGES
 REQUIRED = os.environ.get("ENERGY_REQUIRE_CLUSTER") == "1"
 WAIT_FOR_OTHERS_S = 600.0  # a node level is one at a time on a machine
 FOR_CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
-FOR_NODES = (*FOR_CONTROL_PLANE, "kube-scheduler", "kubelet", "kube-proxy", "coredns", "metrics-server", "pause")
+FOR_NODES = (
+    *FOR_CONTROL_PLANE,
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "coredns",
+    "metrics-server",
+    "pause",
+    "kube-router",
+)
 LEVELS = ("one_node", "no_nodes", "three_nodes")
 RESTRICTED = {
     "pod-security.kubernetes.io/enforce": "restricted",

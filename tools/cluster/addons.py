@@ -16,6 +16,9 @@ from .run import Run
 
 VOLUMES = 30  # claimed once each: a released volume isn't given out again
 READY_TIMEOUT_S = 60.0
+DNS_PORT = (
+    53  # of the host's address on the bridge, which is nobody else's: policies that let names be resolved name it
+)
 
 
 def start(run: Run, control_plane: ControlPlane) -> None:
@@ -32,12 +35,11 @@ def metrics_are_served(kubectl: Kubectl) -> bool:
 
 
 def _start_dns(run: Run, control_plane: ControlPlane, kubectl: Kubectl) -> None:
-    port = free_port(HOST)
     # The helpers of the host are the test's own hands; what they may do is not what is tested.
     kubeconfig = control_plane.authority.kubeconfig("dns", control_plane.server, "coredns", MASTERS)
     corefile = run.folder / "Corefile"
     corefile.write_text(f"""
-.:{port} {{
+.:{DNS_PORT} {{
     bind {HOST}
     errors
     kubernetes cluster.local in-addr.arpa {{
@@ -49,7 +51,7 @@ def _start_dns(run: Run, control_plane: ControlPlane, kubectl: Kubectl) -> None:
 }}
 """)
     run.start("coredns", [program("coredns"), f"-conf={corefile}"])
-    ports = [("dns", 53, port, "UDP"), ("dns-tcp", 53, port, "TCP")]
+    ports = [("dns", 53, DNS_PORT, "UDP"), ("dns-tcp", 53, DNS_PORT, "TCP")]
     kubectl.apply(*service_on_host("kube-dns", ports, cluster_ip=DNS_SERVICE))
 
 

@@ -90,6 +90,7 @@ MODULES = (
     ),
     Module("coredns", "1.15.0", {"coredns": "."}, version_args=("-version",)),
     Module("metrics-server", "0.9.0", {"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"}),
+    Module("kube-router", "2.1.0", {"kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"}),
     Module("cockroach-grammar", "0.25.2", {"cockroach-grammar": "."}, version_args=()),
     Module(
         "kube-score",

@@ -140,6 +140,7 @@ class Cluster:
         addons.start(run, self._control_plane)
         for node in self.nodes:
             node.wait_ready()
+            node.enforce_policies()
 
     @property
     def _live_run(self) -> Run:

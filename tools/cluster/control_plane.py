@@ -14,6 +14,7 @@ from .run import Process, Run
 SERVICES = "10.96.0.0/16"
 FIRST_SERVICE = "10.96.0.1"  # the API server's own Service address: pods verify its certificate for it
 PODS = "10.244.0.0/16"
+PORT = 6443
 READY_TIMEOUT_S = 90.0
 
 
@@ -23,7 +24,9 @@ class ControlPlane:
     def __init__(self, run: Run, address: str = "127.0.0.1") -> None:
         self._run = run
         self.address = address
-        self._etcd_port, self._port = free_port(address), free_port(address)
+        self._etcd_port = free_port(address)
+        # With nodes the address is the cluster's own, and the port is the one that NetworkPolicies of charts name.
+        self._port = free_port(address) if self._on_loopback else PORT
         self.server = f"https://{address}:{self._port}"
         self.authority = Authority(run.folder / "pki", "ca")
         self._front = Authority(run.folder / "pki", "front-proxy-ca")
@@ -76,12 +79,11 @@ class ControlPlane:
         )
 
     def _apiserver_flags(self) -> list[str]:
-        on_loopback = self.address.startswith("127.")
         return [
             f"--etcd-servers={self._etcd}",
             f"--bind-address={self.address}",
             f"--advertise-address={self.address}",
-            f"--endpoint-reconciler-type={'none' if on_loopback else 'lease'}",  # endpoints may not be loopback
+            f"--endpoint-reconciler-type={'none' if self._on_loopback else 'lease'}",  # endpoints may not be loopback
             f"--secure-port={self._port}",
             f"--tls-cert-file={self._serving.certificate}",
             f"--tls-private-key-file={self._serving.key}",
@@ -143,6 +145,10 @@ class ControlPlane:
                 f"--secure-port={free_port(self.address)}",
             ],
         )
+
+    @property
+    def _on_loopback(self) -> bool:
+        return self.address.startswith("127.")
 
     @property
     def _etcd(self) -> str:

@@ -14,7 +14,7 @@ from . import remains
 from .network import Wire
 from .run import Process, Run
 
-_IN_ORDER = ("containerd", "kubelet", "kube-proxy")
+_IN_ORDER = ("containerd", "kubelet", "kube-proxy", "kube-router")
 
 
 class Machine:

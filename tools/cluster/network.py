@@ -4,7 +4,8 @@ The host has 10.0.2.1 on the bridge and runs the control plane there; node i is 
 10.244.i.0/24. Pods are routed, not bridged, so that a Service's answer always passes the node's translation. The host
 reaches pods directly and Services through one of the nodes that have their cable.
 
-The plug-ins used here don't enforce NetworkPolicy: no test on this cluster can prove one.
+kube-router on each node enforces NetworkPolicies, and does nothing else here. It judges a packet after kube-proxy has put
+a pod's address in place of the Service's. A new pod is open until it has heard of it: a test waits until a policy holds.
 """
 
 import subprocess

@@ -1,15 +1,16 @@
-"""A node: a containerd, a kubelet and a kube-proxy of its own in a network namespace. Its faults are the machine's."""
+"""A node: containerd, kubelet, kube-proxy and kube-router of its own in a network namespace, and its faults."""
 
 import json
 
 from . import cgroups
 from .binaries import program
-from .control_plane import PODS, ControlPlane
+from .control_plane import PODS, SERVICES, ControlPlane
 from .images import import_into, pause_archive
 from .kubectl import Kubectl, Manifest
 from .machine import Machine
 from .network import Wire, node_address, pod_subnet
 from .packages import CNI_PLUGINS
+from .pki import MASTERS
 from .run import Run
 
 DNS_SERVICE = "10.96.0.10"
@@ -41,6 +42,10 @@ class Node:
 
     def wait_ready(self, *, timeout_s: float = READY_TIMEOUT_S) -> None:
         self._kubectl.wait_for("node", self.name, is_ready, "is Ready", timeout_s=timeout_s)
+
+    def enforce_policies(self) -> None:
+        """From now on NetworkPolicies hold on this node; it has to be registered."""
+        self._machine.start("kube-router", [program("kube-router"), *self._kube_router_flags()])
 
     def wait_not_ready(self, *, timeout_s: float = READY_TIMEOUT_S) -> None:
         self._kubectl.wait_for("node", self.name, lambda node: not is_ready(node), "is not Ready", timeout_s=timeout_s)
@@ -174,6 +179,19 @@ SystemdCgroup = false
             "--conntrack-max-per-core=0",  # the limits are the machine's, not this test's to set
             "--conntrack-tcp-timeout-established=0",
             "--conntrack-tcp-timeout-close-wait=0",
+        ]
+
+    def _kube_router_flags(self) -> list[str]:
+        authority, server = self._control_plane.authority, self._control_plane.server
+        return [
+            # A helper of the host, as DNS is: what it may do is not what is tested.
+            f"--kubeconfig={authority.kubeconfig(f'{self.name}-kube-router', server, 'kube-router', MASTERS)}",
+            f"--hostname-override={self.name}",
+            f"--service-cluster-ip-range={SERVICES}",
+            "--run-firewall",  # and nothing else of what it can do: routes and Services are there already
+            "--run-router=false",
+            "--run-service-proxy=false",
+            "--health-port=0",
         ]
 
 

@@ -19,6 +19,7 @@ FOR_NODES = {
     "nft": "nftables",
     "iptables": "iptables",
     "conntrack": "conntrack",
+    "ipset": "ipset",
     str(CNI_PLUGINS / "ptp"): "containernetworking-plugins",
 }
 FOR_IMAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}

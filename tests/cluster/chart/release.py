@@ -57,10 +57,10 @@ class Release:
     def upgrade(self, *words: str, chart: Path = CHART) -> str:
         return self.helm("upgrade", "energy", str(chart), "--wait", *self._files, *words)
 
-    def template(self, *words: str) -> str:
+    def template(self, *words: str, hooks: bool = False) -> str:
         server = json.loads(self.cluster.kubectl("version", "-o", "json"))["serverVersion"]
         version = server["gitVersion"]  # a Helm built from its module knows of no Kubernetes but v1.20
-        files = [f"--kube-version={version}", "--no-hooks", *self._files]
+        files = [f"--kube-version={version}", *([] if hooks else ["--no-hooks"]), *self._files]
         return self.helm("template", "energy", str(CHART), *files, *words, timeout=False)
 
     def helm(self, *words: str, timeout: bool = True) -> str:

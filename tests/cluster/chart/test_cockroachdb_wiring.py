@@ -64,6 +64,8 @@ def cockroachdb(database: Database, storage_class: str) -> dict[str, Any]:
             "drain": {"initialWaitSeconds": 5, "connectionsSeconds": 3, "transactionsSeconds": 1},
         },
         "operator": {"enabled": False},
+        # The stand-in keeps its rows in a database outside; CockroachDB itself speaks to its own nodes alone.
+        "networkPolicy": {"cockroachdb": {"extraEgress": [{"ports": [{"port": int(backend.split(":")[1])}]}]}},
     }
 
 
