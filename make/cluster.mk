@@ -54,6 +54,15 @@ cluster-heal: $(VENV)/ready ## End what cluster-cut, cluster-kill and cluster-dr
 images: $(VENV)/ready ## Build both images into build/images (Docker, or buildah where there is none)
 	@$(HARNESS) images
 
+.PHONY: sbom
+sbom: images ## List what is in both images (CycloneDX) in build/images/*.cdx.json
+	@$(BIN)/python -m tools.sbom build/images/energy.tar build/images/energy-prescaler.tar
+
+.PHONY: test-images
+test-images: $(VENV)/ready ## The images: what is in them, and that a second build has the same digest (five minutes)
+	@$(HARNESS) images
+	@ENERGY_REQUIRE_CLUSTER=1 $(BIN)/pytest -q -m "slow or not slow" tests/cluster/images
+
 .PHONY: cluster-images
 cluster-images: images ## Build both images and put them into the nodes
 	@$(HARNESS) load build/images/energy.tar build/images/energy-prescaler.tar

@@ -19,7 +19,10 @@ ARCHIVES = ROOT / "build" / "images"
 IMAGES = {"energy": "app/Dockerfile", "energy-prescaler": "operator/Dockerfile"}
 TAG = "dev"
 _DEBIAN = "bookworm"
-_BASES = {"base": "python3,ca-certificates", "build-base": "python3,python3-venv,ca-certificates"}
+_BASE = "localhost/energy-build-base"
+_BASE_PACKAGES = "python3,python3-venv,ca-certificates"
+# What an image is made of: the last commit that changed one of these is its revision, and its time the image's.
+_INPUTS = ("app", "operator", "requirements", "tools/rootfs.py", ".dockerignore")
 _NEVER_READ = ("doc", "man", "info", "locale", "i18n/locales")
 _CERTIFICATES = Path("/etc/ssl/certs")
 
@@ -31,12 +34,10 @@ class BuildError(RuntimeError):
 def build_all() -> list[Path]:
     """Builds every image and writes its archive; quick when nothing has changed."""
     ARCHIVES.mkdir(parents=True, exist_ok=True)
-    build = _with_docker if _docker_works() else _with_buildah
     archives = []
     for name, dockerfile in IMAGES.items():
         started = time.monotonic()
         archive = ARCHIVES / f"{name}.tar"
-        archive.unlink(missing_ok=True)
         build(f"{name}:{TAG}", dockerfile, archive)
         size_mb = archive.stat().st_size / 1e6
         report(f"{name}:{TAG} in {time.monotonic() - started:.0f} s, {size_mb:.0f} MB: {archive.relative_to(ROOT)}")
@@ -44,28 +45,40 @@ def build_all() -> list[Path]:
     return archives
 
 
-def _docker_works() -> bool:
-    return bool(shutil.which("docker")) and _succeeds("docker", "info")
+def build(image: str, dockerfile: str, archive: Path, *, anew: bool = False) -> None:
+    """Builds one image; `anew`: as if nothing of it had been built before."""
+    unfinished = archive.with_suffix(".unfinished")
+    unfinished.unlink(missing_ok=True)
+    more = ["--no-cache"] if anew else []
+    (_with_docker if _builder() == "docker" else _with_buildah)(image, dockerfile, unfinished, more)
+    unfinished.rename(archive)  # whoever reads it meanwhile has the one before
 
 
-def _with_docker(image: str, dockerfile: str, archive: Path) -> None:
-    _run("docker", "build", "--quiet", "--tag", image, "--file", dockerfile, ".")
+def _builder() -> str:
+    """IMAGE_BUILDER, for a Docker that reaches no registry; else Docker where one answers."""
+    docker_answers = bool(shutil.which("docker")) and _succeeds("docker", "info")
+    return os.environ.get("IMAGE_BUILDER") or ("docker" if docker_answers else "buildah")
+
+
+def _with_docker(image: str, dockerfile: str, archive: Path, more: list[str]) -> None:
+    _run("docker", "build", "--quiet", *more, *_arguments(), "--tag", image, "--file", dockerfile, ".")
     _run("docker", "save", "--output", str(archive), image)
 
 
-def _with_buildah(image: str, dockerfile: str, archive: Path) -> None:
+def _with_buildah(image: str, dockerfile: str, archive: Path, more: list[str]) -> None:
     packages.ensure(packages.FOR_IMAGES)
-    for base in _BASES:
-        _make_base(base)
+    _make_base()
     _buildah(
         "build",
-        "--layers",
+        *(more or ["--layers"]),
+        "--identity-label=false",  # which program built it is no part of an image
         "--isolation=chroot",
         "--pull-never",
         f"--volume={_CERTIFICATES}:{_CERTIFICATES}:ro",  # downloads pass whatever this machine's downloads pass
         f"--build-arg=PIP_CERT={_CERTIFICATES / 'ca-certificates.crt'}",
-        "--build-arg=BASE=localhost/energy-base",
-        "--build-arg=BUILD_BASE=localhost/energy-build-base",
+        f"--build-arg=BASE={_BASE}",
+        *_arguments(),
+        f"--timestamp={_last_change()[1]}",
         f"--tag={image}",
         f"--file={dockerfile}",
         ".",
@@ -73,17 +86,29 @@ def _with_buildah(image: str, dockerfile: str, archive: Path) -> None:
     _buildah("push", image, f"docker-archive:{archive}:{image}")
 
 
-def _make_base(name: str) -> None:
-    image = f"localhost/energy-{name}"
-    if _succeeds(*_buildah_command("inspect", "--type=image", image)):
+def _arguments() -> list[str]:
+    revision, seconds = _last_change()
+    return [f"--build-arg=REVISION={revision}", f"--build-arg=SOURCE_DATE_EPOCH={seconds}"]
+
+
+def _last_change() -> tuple[str, str]:
+    """The commit that the images' digests depend on, and its time; outside a repository neither is known."""
+    asks = ["git", "log", "-1", "--format=%H %ct", "--", *_INPUTS]
+    answer = subprocess.run(asks, cwd=ROOT, capture_output=True, text=True, check=False)
+    revision, _, seconds = answer.stdout.strip().partition(" ")
+    return (revision, seconds) if seconds else ("unknown", "0")
+
+
+def _make_base() -> None:
+    if _succeeds(*_buildah_command("inspect", "--type=image", _BASE)):
         return
-    report(f"making {image} from Debian's packages")
-    files = cache_dir() / f"{name}.tar"
+    report(f"making {_BASE} from Debian's packages")
+    files = cache_dir() / "build-base.tar"
     _run(
         "mmdebstrap",
         "--quiet",
         "--variant=minbase",
-        f"--include={_BASES[name]}",
+        f"--include={_BASE_PACKAGES}",
         *(f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in _NEVER_READ),
         "--customize-hook=rm -rf $1/var/lib/apt/lists/* $1/var/cache/apt/*",
         _DEBIAN,
@@ -91,7 +116,7 @@ def _make_base(name: str) -> None:
     )
     container = _buildah("from", "scratch").strip()
     _buildah("add", "--quiet", container, str(files), "/")
-    _buildah("commit", "--quiet", "--rm", container, image)
+    _buildah("commit", "--quiet", "--rm", container, _BASE)
     files.unlink()
 
 

@@ -10,7 +10,5 @@ IMAGE = "cockroachdb-standin"
 def archive() -> Path:
     """The image as an archive, built with whatever builds the product's images."""
     made = builder.ARCHIVES / f"{IMAGE}.tar"
-    made.unlink(missing_ok=True)
-    build = builder._with_docker if builder._docker_works() else builder._with_buildah
-    build(f"{IMAGE}:{builder.TAG}", "tools/standin/Dockerfile", made)
+    builder.build(f"{IMAGE}:{builder.TAG}", "tools/standin/Dockerfile", made)
     return made
