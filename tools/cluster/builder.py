@@ -70,7 +70,8 @@ def _with_buildah(image: str, dockerfile: str, archive: Path, more: list[str]) -
     _make_base()
     _buildah(
         "build",
-        *(more or ["--layers"]),
+        "--layers",
+        *more,
         "--identity-label=false",  # which program built it is no part of an image
         "--isolation=chroot",
         "--pull-never",
