@@ -111,9 +111,7 @@ class Kube:
         query = {"limit": str(PAGE_SIZE)}
         found: list[T] = []
         while True:
-            page = msgspec.json.decode(
-                await self._request("GET", kind.path(namespace), kind.plural, query=query), type=_List
-            )
+            page = _understood(await self._request("GET", kind.path(namespace), kind.plural, query=query), _List)
             for item in page.items:
                 try:
                     found.append(decode(item))
@@ -131,18 +129,17 @@ class Kube:
             if error.status == 404:  # noqa: PLR2004 - the one well-known status
                 return None
             raise
-        return msgspec.json.decode(body, type=kind.type)
+        return _understood(body, kind.type)
 
     async def scale(self, api_version: str, kind: str, namespace: str, name: str) -> o.Scale | None:
         """The scale subresource of an object whose kind is known by name only."""
         prefix = "/".join(_segment(part) for part in ("apis" if "/" in api_version else "api", *api_version.split("/")))
-        known = msgspec.json.decode(await self._request("GET", f"/{prefix}", "discovery"), type=o.ApiResources)
+        known = _understood(await self._request("GET", f"/{prefix}", "discovery"), o.ApiResources)
         plural = next((r.name for r in known.resources if r.kind == kind and "/" not in r.name), None)
         if plural is None:
             return None
         resource = Kind(prefix, plural, o.Scale)
-        body = await self._request("GET", resource.path(namespace, name, "scale"), "scale")
-        return msgspec.json.decode(body, type=o.Scale)
+        return _understood(await self._request("GET", resource.path(namespace, name, "scale"), "scale"), o.Scale)
 
     async def create(self, kind: Kind[Any], namespace: str, body: dict[str, Any]) -> None:
         await self._request("POST", kind.path(namespace), kind.plural, query={"fieldManager": FIELD_MANAGER}, body=body)
@@ -157,7 +154,7 @@ class Kube:
             query={"fieldManager": FIELD_MANAGER},
             body={**changes, "metadata": metadata},
         )
-        return msgspec.json.decode(answer, type=kind.type)
+        return _understood(answer, kind.type)
 
     async def delete(self, kind: Kind[T], seen: o.Meta) -> None:
         await self._request("DELETE", kind.path(seen.namespace, seen.name), kind.plural)
@@ -210,6 +207,14 @@ class Kube:
             proxy=info.proxy_url,
             trust_env=info.trust_env,
         )
+
+
+def _understood(answer: bytes, to: type[T]) -> T:
+    """Raises KubeError: what a proxy in between makes up is no answer."""
+    try:
+        return msgspec.json.decode(answer, type=to)
+    except msgspec.DecodeError as error:
+        raise KubeError(0, f"not an answer of Kubernetes: {error}") from error
 
 
 def _message(answer: bytes) -> str:

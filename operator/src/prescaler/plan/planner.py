@@ -212,7 +212,7 @@ class _Active:
         self._ends: list[tuple[int, _Step]] = []
         self._names: dict[int, str] = {}
         self._windows: Counter[int] = Counter()
-        self._ranks: Counter[int] = Counter()
+        self._peaks = 0
 
     def add(self, step: _Step) -> None:
         entry = (-step.replicas, -step.rank, -step.order, step)
@@ -222,14 +222,16 @@ class _Active:
         heappush(self._ends, (step.end, step))
         self._names[step.order] = step.window
         self._windows[step.order] += 1
-        self._ranks[step.rank] += 1
+        self._peaks += step.rank == _RANK[Phase.PEAK]
 
     def at(self, at: int) -> State:
         """The highest demand sets the minimum; the phase is whether a window is open, or else what the highest one does."""
         while self._ends and self._ends[0][0] <= at:
             _, over = heappop(self._ends)
+            self._peaks -= over.rank == _RANK[Phase.PEAK]
             self._windows[over.order] -= 1
-            self._ranks[over.rank] -= 1
+            if not self._windows[over.order]:
+                del self._windows[over.order]
         for heap in (self._highest, self._opened):
             while heap and heap[0][-1].end <= at:
                 heappop(heap)
@@ -239,11 +241,7 @@ class _Active:
         leading = (self._opened or self._highest)[0][-1]
         if not self._opened and leading.replicas <= self._baseline:  # stairs to a target that isn't above the baseline
             return idle
-        rank = leading.rank if not self._opened else max(rank for rank, count in self._ranks.items() if count)
-        others = sorted((order for order, n in self._windows.items() if n and order != leading.order), reverse=True)
-        return State(
-            replicas=max(self._baseline, self._highest[0][-1].replicas),
-            phase=_PHASES[rank],
-            window=leading.window,
-            others=tuple(self._names[order] for order in others),
-        )
+        phase = Phase.PEAK if self._peaks else _PHASES[leading.rank]
+        others = sorted(self._windows.keys() - {leading.order}, reverse=True) if len(self._windows) > 1 else ()
+        replicas = max(self._baseline, self._highest[0][-1].replicas)
+        return State(replicas, phase, leading.window, tuple(self._names[order] for order in others))

@@ -17,11 +17,9 @@ from prescaler.window.assess import Assessment
 from prescaler.window.carry_out import CONFLICT, REFUSALS, LeadershipLostError, Outcome
 from prescaler.window.conclude import concluded
 from prescaler.window.status import Status, difference
-from prescaler.window.verdict import VERDICTS, Notice, Verdicts, notices
+from prescaler.window.verdict import MESSAGE_MAX, VERDICTS, Notice, Verdicts, notices
 
 log = logging.getLogger(__name__)
-
-MESSAGE_MAX = 1000  # the API server's limit on an event is 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from typing import NamedTuple
 from prescaler.plan.planner import Phase
 from prescaler.window.status import Condition, Run, Status
 
+MESSAGE_MAX = 1000  # an API server's refusal may quote a whole webhook; its limit on an event is 1024
+
 
 class Rule(NamedTuple):
     bad: str | None  # the status that people should hear about
@@ -87,7 +89,7 @@ def conditions(
             status, reason, message = verdicts[kind]
             was = previous.condition(kind)
             since = was.last_transition_time if was is not None and was.status == status else now
-            made.append(Condition(kind, status, generation, since, reason, message))
+            made.append(Condition(kind, status, generation, since, reason, message[:MESSAGE_MAX]))
     return tuple(made)
 
 
