@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,16 +15,13 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
-import yaml
 from matplotlib import dates
 
-from prescaler.files import load
 from prescaler.plan.planner import OPEN, state_at, transitions
-from tools.quotes import READINGS_A_POD, ROOT, chart
+from tools.quotes import MONTH, READINGS_A_POD, ROOT, YEAR, planned
 
 IMAGES = ROOT / "docs" / "images"
 PEAK = 1_000
-YEAR, MONTH = 2026, 12
 BLUE, GREEN, SAND = "#2257a0", "#23733f", "#f2b84b"
 WORDS = {
     "en": {
@@ -77,16 +73,7 @@ def number(at: datetime) -> float:
 
 def draw(language: str) -> Path:
     """One picture; the same bytes from the same sources."""
-    words = WORDS[language]
-    spec = chart()["operator"]["billingWindow"]["spec"] | {
-        "targetRef": {"name": "energy"},
-        "baseline": {"minReplicas": chart()["autoscaling"]["minReplicas"]},
-    }
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        kind = {"apiVersion": "prescaler.energy-readings.dev/v1alpha1", "kind": "BillingWindow"}
-        file.write(yaml.safe_dump({**kind, "metadata": {"name": "energy"}, "spec": spec}))
-        file.flush()
-        schedule = load(Path(file.name), None).schedule
+    words, schedule = WORDS[language], planned()
     zone = schedule.zones[0]
     since, until = (datetime(YEAR, MONTH, day, tzinfo=zone).astimezone(UTC) for day in (13, 29))
     changes = [(since, state_at(schedule, since)), *transitions(schedule, since, until)]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,17 @@ from typing import Any
 import yaml
 
 from energy.settings import Settings
+from prescaler.plan.planner import state_at, transitions
+from prescaler.plan.schedule import Schedule
+from prescaler.window.spec import parse
 
 ROOT = Path(__file__).parents[1]
 MARK = re.compile(r"<!--=([\w.]+)-->([^<]*)<!--/-->")
 READINGS_A_METER = 1.52  # a month: as many as the imported fleet has, most meters have one register and some have two
 READINGS_A_POD = 1_000  # a second, for which the chart and docs/capacity.md plan a pod with one core
 SECONDS_OF_THE_WINDOW = 12 * 24 * 3600
+YEAR, MONTH, HOURS = 2026, 12, 744  # the month that pages show
+VCPU_HOUR, GIB_HOUR, GB_MONTH = 1.2, 0.35, 12.0  # roubles, assumed: docs/solution.md says so
 Number = tuple[float, int]  # the value, and how many decimals are shown (-1: whole tens)
 
 
@@ -110,6 +116,37 @@ def _default(setting: str) -> int:
     return int(Settings.model_fields[setting].default)
 
 
+def planned() -> Schedule:
+    """The schedule of the chart's own BillingWindow."""
+    spec = chart()["operator"]["billingWindow"]["spec"]
+    baseline = {"minReplicas": chart()["autoscaling"]["minReplicas"]}
+    return parse({"targetRef": {"name": "energy"}, "baseline": baseline, **spec}).schedule(())
+
+
+def _pod_hours() -> float:
+    """Of the month that pages show: hours times minimum, over the changes that `prescaler plan` prints."""
+    schedule = planned()
+    since, until = (datetime(*month, 1, tzinfo=schedule.zones[0]) for month in ((YEAR, MONTH), (YEAR + 1, 1)))
+    changes = [(since, state_at(schedule, since)), *transitions(schedule, since, until)]
+    ends = [*(at for at, _ in changes[1:]), until]
+    return sum(
+        (end - at).total_seconds() / 3600 * state.replicas for (at, state), end in zip(changes, ends, strict=True)
+    )
+
+
+def _roubles(cpu_hours: float, gib_hours: float, gb_months: float = 0) -> float:
+    return cpu_hours * VCPU_HOUR + gib_hours * GIB_HOUR + gb_months * GB_MONTH
+
+
+def _pods_cost(hours: float) -> float:
+    return _roubles(hours, hours / 4)
+
+
+def _database_cost() -> float:
+    """A primary and a standby of 4 vCPU and 16 GiB, 100 GB each."""
+    return _roubles(2 * HOURS * 4, 2 * HOURS * 16, 2 * 100)
+
+
 def _window() -> Any:
     return chart()["operator"]["billingWindow"]["spec"]["windows"][0]
 
@@ -185,6 +222,14 @@ FIGURES: dict[str, Callable[[], Number]] = {
     "pod.connections_write": lambda: (_default("database_connections_max"), 0),
     "pod.connections_read": lambda: (_default("database_read_connections_max"), 0),
     "pod.connections": lambda: (_default("database_connections_max") + _default("database_read_connections_max") + 1, 0),
+    "plan.pod_hours": lambda: (_pod_hours(), 0),
+    "plan.pod_hours_peak": lambda: (HOURS * _window()["peaks"][0]["minReplicas"], 0),
+    "plan.pod_hours_quiet": lambda: (HOURS * chart()["autoscaling"]["minReplicas"], 0),
+    "cost.pods": lambda: (_pods_cost(_pod_hours()), 0),
+    "cost.pods_peak": lambda: (_pods_cost(FIGURES["plan.pod_hours_peak"]()[0]), 0),
+    "cost.database": lambda: (_database_cost(), 0),
+    "cost.all": lambda: (_pods_cost(_pod_hours()) + _database_cost(), 0),
+    "cost.saved": lambda: (_pods_cost(FIGURES["plan.pod_hours_peak"]()[0] - _pod_hours()), -2),
     "chart.quiet_pods": lambda: (chart()["autoscaling"]["minReplicas"], 0),
     "chart.window_pods": lambda: (_window()["minReplicas"], 0),
     "chart.peak_pods": lambda: (_window()["peaks"][0]["minReplicas"], 0),

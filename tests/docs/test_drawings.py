@@ -9,10 +9,13 @@ import pytest
 
 from docs.pages import ROOT, pages
 from tools import monthplot
+from tools.reference import openapi
 
 SOURCES = ROOT / "docs/drawings"
 IMAGES = ROOT / "docs/images"
 LANGUAGES = {"en": "docs/solution.md", "ru": "docs/solution.ru.md"}
+NOT_DRAWN = {"api_keys": {"note", "created_at"}}
+DEFECT = {"500"}
 NOT_DRAWINGS = {"style", "words.en", "words.ru"}
 
 
@@ -65,3 +68,31 @@ def test_the_month_is_drawn_from_the_plan_and_the_load_script_of_today() -> None
     assert max(days.values()) == 1
     assert len(hours) == 4
     assert 0 < quiet < min(days.values())
+
+
+def test_the_data_model_shows_the_tables_and_columns_that_the_migrations_make() -> None:
+    steps = sorted((ROOT / "app/src/energy/store/migrations/versions").glob("0*.py"))
+    made: dict[str, set[str]] = {}
+    for sql in (step.read_text().partition("def downgrade")[0] for step in steps):
+        for table, columns in re.findall(r"CREATE TABLE IF NOT EXISTS (\w+) \(\n(.*?)\n\)", sql, re.DOTALL):
+            made[table] = set(re.findall(r"^  ([a-z]\w+) [a-z]", columns, re.MULTILINE))
+        for table, column in re.findall(r"ALTER TABLE (\w+) ADD COLUMN IF NOT EXISTS (\w+)", sql):
+            made[table].add(column)
+    source = (SOURCES / "data.d2").read_text()
+    drawn = {
+        table: {name for names in re.findall(r"^  ([a-z][\w, ]*): ", body, re.MULTILINE) for name in names.split(", ")}
+        - {"shape"}
+        for table, body in re.findall(r"^(\w+): \{\n(.*?)\n\}", source, re.DOTALL | re.MULTILINE)
+    }
+    assert {table: made[table] - columns for table, columns in drawn.items()} == {
+        table: NOT_DRAWN.get(table, set()) for table in drawn
+    }
+    assert {table: columns - made[table] for table, columns in drawn.items()} == {table: set() for table in drawn}
+    assert drawn.keys() == made.keys()
+
+
+def test_the_way_of_a_reading_shows_every_status_that_its_request_may_be_answered() -> None:
+    drawn = (SOURCES / "reading.d2").read_text()
+    words = re.findall(r"^  (r_\w+): (.*)$", (SOURCES / "words.en.d2").read_text(), re.MULTILINE)
+    statuses = set(re.findall(r"(?<!\d)[2-5]\d\d(?!\d)", drawn + " ".join(text for _, text in words)))
+    assert statuses | DEFECT == set(openapi()["paths"]["/v1/readings"]["post"]["responses"])

@@ -72,6 +72,12 @@ def test_who_names_a_file_of_figures_quotes_it_through_a_mark(name: str) -> None
     assert [piece for piece in naming if not quotes.MARK.search(piece)] == []
 
 
+@pytest.mark.parametrize("name", sorted(pages()))
+def test_no_line_begins_with_a_mark_which_would_end_its_paragraph(name: str) -> None:
+    """A line that begins with a comment is HTML to Markdown, up to its end: links in it stay as they were typed."""
+    assert re.findall(r"^\s*(?:[-*>] |\d+\. )?<!--=.*", pages()[name].text, re.MULTILINE) == []
+
+
 def test_a_stale_figure_and_an_unknown_one_are_found() -> None:
     stale = "<!--=peak.acknowledged-->1<!--/-->"
     assert quotes.filled("page.md", stale) != stale
