@@ -21,6 +21,7 @@ from prescaler.cli import main as prescaler_cli
 from tools.reference import PROBES, alerts, fields, metrics, openapi
 
 DATABASE_USERS = {"energy_owner"}
+OF_THE_SCRAPE = {"job", "namespace", "pod", "instance", "le"}
 FOREIGN_FIELDS = ("spec.minReplicas", "spec.maxReplicas", "spec.replicas")  # of an HPA, of a Deployment
 SOURCES = {".py", ".mk", ".js", ".sh", ".yaml"}
 MADE_BY_RUNS = ("build/", "energy-data")
@@ -97,6 +98,17 @@ def unknown_metrics(span: str) -> set[str]:
     return set(re.findall(r"\b(?:energy|prescaler)_[a-z_]+[a-z]\b", span)) - metric_names() - DATABASE_USERS
 
 
+def unknown_labels(span: str) -> set[str]:
+    """Labels that an expression gives to one of our metrics, beside those that Prometheus adds."""
+    labels = {name: re.findall(r"`(\w+)`", given) for package in metrics().values() for name, _, given, _ in package}
+    return {
+        f"{metric}: {label}"
+        for metric, matchers in re.findall(r"\b((?:energy|prescaler)_[a-z_]+)\{([^}]*)\}", span)
+        for label in re.findall(r"(\w+)(?:=|!)", matchers)
+        if label not in {*OF_THE_SCRAPE, *labels.get(re.sub("_(bucket|sum|count)$", "", metric), ())}
+    }
+
+
 def unknown_requests(span: str) -> set[str]:
     found = re.fullmatch(r"(?:(?:GET|POST|PUT|PATCH|DELETE) )?(/[\w{}/.…-]*(?:\?\S*)?)", span)
     if not found or found[1].startswith(("/cockroach", "/etc", "/var", "/tmp", "/spec", "/health?")):  # noqa: S108 - places that pages name
@@ -164,7 +176,7 @@ def missing_files(page: Page, span: str) -> set[str]:
 
 
 JUDGES: list[Callable[[str], set[str]]] = [
-    unknown_variables, unknown_metrics, unknown_requests, unknown_fields, unknown_targets, unknown_values, unknown_commands,
+    unknown_variables, unknown_metrics, unknown_labels, unknown_requests, unknown_fields, unknown_targets, unknown_values, unknown_commands,
 ]  # fmt: skip
 
 
@@ -199,6 +211,7 @@ def test_nothing_is_left_to_be_filled_in(page: Page) -> None:
     [
         (unknown_variables, "ENERGY_PORT=0", "ENERGY_PORTS"),
         (unknown_metrics, "rate(energy_requests_total[5m])", "energy_request_total"),
+        (unknown_labels, 'energy_shed_total{reason="queue_old"}', 'energy_shed_total{cause="queue_old"}'),
         (unknown_requests, "POST /v1/readings?atomic=true", "GET /v1/reading"),
         (unknown_fields, "bw.spec.windows[].fromDay", "spec.window"),
         (unknown_targets, "make fleet load-month", "make laod"),
