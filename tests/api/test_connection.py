@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
+import struct
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from uuid import uuid4
 
 import pytest
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from support.fixtures import StartService
 from support.postgres import TestServer, count, locked_readings
 from support.raw import RawConnection, exchange, request
 from support.service import ServiceThread, client_of
+from tools.local.waiting import until
 
+ESTABLISHED = 1  # the kernel's name for it
 TIMEOUT_S = 0.5
 SOON_S = 5.0
 
@@ -65,6 +72,80 @@ def test_a_connection_that_asks_nothing_is_closed(hasty: ServiceThread, asked: b
             assert connection.answer("GET").status == 200
         connection.send(sent)
         assert connection.closed()
+
+
+def test_a_client_that_does_not_read_its_answers_is_cut_off(hasty: ServiceThread) -> None:
+    """Whoever asks for much and reads nothing would hold its answers in memory, and one of the connections, for ever."""
+    with closing(socket.socket()) as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        deaf.connect(hasty.address)
+        deaf.sendall(request("GET", "/openapi.json") * 200)
+        until(
+            lambda: deaf.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO) != ESTABLISHED, "the connection's end", SOON_S
+        )
+
+
+def test_a_client_that_reads_slowly_gets_its_whole_answer(hasty: ServiceThread) -> None:
+    with closing(socket.socket()) as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        slow.connect(hasty.address)
+        slow.settimeout(SOON_S)
+        slow.sendall(request("GET", "/docs/ui/swagger-ui-bundle.js", b"", "Connection: close"))
+        began, read = time.monotonic(), 0
+        while piece := slow.recv(65_536):
+            read += len(piece)
+            time.sleep(0.05)  # the client's slowness, not a wait
+    assert read > 1_000_000
+    assert time.monotonic() - began > TIMEOUT_S
+
+
+def test_what_a_client_asks_ahead_is_read_as_it_is_answered(service: ServiceThread) -> None:
+    """A request costs a hundred times its bytes once it is read: fifty clients that sent ahead made the process 900 MB."""
+    with ExitStack() as connections:
+        for _ in range(5):
+            deaf = connections.enter_context(closing(RawConnection(service, SOON_S)))
+            deaf.socket.setblocking(False)
+            deaf.socket.send(request("GET", "/livez") * 5_000)
+        with client_of(service) as client:
+            for _ in range(50):
+                assert client.get("/livez").status_code == 200
+        assert sum(isinstance(thing, RequestResponseCycle) for thing in gc.get_objects()) < 300
+
+
+def test_a_thousand_requests_sent_ahead_are_answered_in_order(service: ServiceThread) -> None:
+    paths = ["/livez", "/v1/window", "/nothing", "/v1/values"] * 250
+    with closing(RawConnection(service, SOON_S)) as connection:
+        sending = threading.Thread(target=lambda: connection.send(b"".join(request("GET", path) for path in paths)))
+        sending.start()
+        statuses = [connection.answer("GET").status for _ in paths]
+        sending.join()
+    assert statuses == [200, 200, 404, 405] * 250
+
+
+def test_a_body_in_chunks_of_a_byte_is_whole(service: ServiceThread) -> None:
+    body = value() + b" " * 2_000 + b"\r\n" * 2_000
+    chunked = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+    head = b"POST /v1/values HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with closing(RawConnection(service, SOON_S)) as connection:
+        connection.send(head + chunked + b"0\r\n\r\n" + request("GET", "/livez"))
+        assert [connection.answer().status, connection.answer("GET").status] == [201, 200]
+
+
+def test_answers_to_a_client_that_is_gone_are_no_errors(
+    service: ServiceThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = count(service.dsn)
+    with locked_readings(service.dsn) as unlock:
+        with closing(RawConnection(service, SOON_S)) as connection:
+            connection.send(request("POST", "/v1/values", value()) * 3)
+            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with client_of(service) as client:
+            assert client.get("/livez").status_code == 200
+        unlock()
+    until(lambda: count(service.dsn) > before, "the first to be stored")
+    with client_of(service) as client:
+        assert client.get("/livez").status_code == 200
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_junk_behind_a_request_does_not_overtake_its_answer(service: ServiceThread) -> None:

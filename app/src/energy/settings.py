@@ -107,7 +107,9 @@ class Settings(BaseSettings):
         8_388_608, ge=1024, le=134_217_728, description="Largest batch body, after gunzip too."
     )
     batch_items_max: int = Field(10_000, ge=1, le=100_000, description="Most readings in one batch request.")
-    body_timeout_s: float = Field(10.0, gt=0, le=120, description="Longest wait for a request's body.")
+    body_timeout_s: float = Field(
+        10.0, gt=0, le=120, description="Longest wait for a request to arrive, and for a client to read its answer."
+    )
     header_bytes_max: int = Field(16_384, ge=1024, le=65_536, description="Largest request line and headers.")
     connections_max: int = Field(
         4_096, ge=10, le=100_000, description="Open connections of one process; more are answered 503 and closed."

@@ -7,9 +7,12 @@ its turn: so its answer is counted, has an id, and can never overtake the answer
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from dataclasses import dataclass
 from typing import Any
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from energy.wire.problems import Problem
@@ -17,6 +20,9 @@ from energy.wire.problems import Problem
 _LINGER_S = 5.0
 """So long a client that is still sending may go on after its last answer. Closing at once would reset the connection, and
 the client would lose the answer."""
+_PIECE_BYTES, _PIECE_LINES = 4_096, 64
+"""Most that the parser gets at once. A request or a chunk has two lines at least, so what is begun by one piece is bounded, too."""
+_PIECES_AT_A_TIME = 8
 _REFUSED_MAX = 100
 """Connections beyond the limit that get an answer; more are cut."""
 
@@ -52,23 +58,48 @@ async def write_whole(cycle: RequestResponseCycle, status: int, head: bytes, bod
 class _Transport:
     """The part of a transport that uvicorn uses. `close` waits for a client that is still sending."""
 
-    __slots__ = ("_connection", "_raw", "is_closing", "write")
+    __slots__ = ("_connection", "_raw", "is_closing", "pause_reading", "write")
 
     def __init__(self, raw: asyncio.Transport, connection: Connection) -> None:
         self._raw = raw
         self._connection = connection
         self.write = raw.write
+        self.pause_reading = raw.pause_reading
         self.is_closing = raw.is_closing
+
+    def resume_reading(self) -> None:
+        """What has arrived already comes first."""
+        if self._connection.holds_back:
+            self._connection.read_on_soon()
+        else:
+            self._raw.resume_reading()
 
     def close(self) -> None:
         """Asked twice, without waiting."""
         if self._connection.still_sending and not self.is_closing() and self._raw.can_write_eof():
             self._raw.write_eof()
             self._raw.resume_reading()
-            self._connection.loop.call_later(_LINGER_S, self._raw.close)
+            self._connection.loop.call_later(_LINGER_S, self._raw.abort)
         else:
             self._raw.close()
+            if self._raw.get_write_buffer_size():  # it closes once the client has read that
+                self._connection.loop.call_later(_LINGER_S, self.abort)
         self.is_closing = _closing
+
+    def abort(self) -> None:
+        """At once, also what the kernel still holds for a client that does not read it."""
+        raw_socket = self._raw.get_extra_info("socket")
+        if raw_socket is not None:
+            raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._raw.abort()
+
+    def lost(self) -> None:
+        """Requests that are still worked on write their answers to nobody."""
+        self.write = _to_nobody
+
+
+def _to_nobody(data: object) -> None:  # noqa: ARG001 - as a transport names it
+    return
 
 
 def _closing() -> bool:
@@ -85,6 +116,10 @@ class Connection(HttpToolsProtocol):
         self._complete: object = None  # the scope of the last request that has arrived as a whole
         self._refused = False
         self._deadline: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
+        self._held, self._held_at = b"", 0
+        self._reads_on = False
+        self._guarded: _Transport | None = None
 
     @property
     def _in_headers(self) -> bool:
@@ -106,22 +141,89 @@ class Connection(HttpToolsProtocol):
         if too_many > _REFUSED_MAX:
             transport.abort()
             return
-        self.transport = _Transport(transport, self)  # type: ignore[assignment]  # see there
+        self._guarded = _Transport(transport, self)
+        self.transport = self._guarded  # type: ignore[assignment]  # see there
+        self.flow = FlowControl(self.transport)
         if too_many > 0:
             self._refuse(Problem("connections_busy", "Too many connections are open. Nothing was stored."))
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Ends the wait."""
+        """Ends the waits."""
         self._unwatch()
+        self._stop_waiting_for_reader()
+        self._held = b""
+        if self._guarded is not None:
+            self._guarded.lost()
         super().connection_lost(exc)
 
+    def pause_writing(self) -> None:
+        """The client does not read its answers, and they wait in memory: not for longer than we wait for a request."""
+        super().pause_writing()
+        if self._unread is None:
+            self._unread = self.loop.call_later(self._limits.request_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It does."""
+        self._stop_waiting_for_reader()
+        super().resume_writing()
+
+    def _stop_waiting_for_reader(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
     def data_received(self, data: bytes) -> None:
-        """Throws away what follows a refusal. A request that has not arrived as a whole is waited for."""
+        """Reads it, or holds back what is more than a piece: a client that sends ahead must take neither memory nor the loop."""
         if self._refused or self.transport.is_closing():
             return
+        if self._held or len(data) > _PIECE_BYTES or data.count(b"\n") > _PIECE_LINES:
+            self._held, self._held_at = self._held[self._held_at :] + data, 0
+            self._read_on()
+        else:
+            self._read(data)
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether something has arrived that is not read yet."""
+        return bool(self._held)
+
+    def read_on_soon(self) -> None:
+        """In the loop's next round."""
+        if not self._reads_on:
+            self._reads_on = True
+            self.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        """Some pieces of what is held back, as far as answers keep up."""
+        self._reads_on = False
+        for _ in range(_PIECES_AT_A_TIME):
+            if self.pipeline:
+                self.flow.pause_reading()
+            if not self._held or self._refused or self.transport.is_closing() or self.flow.read_paused:
+                break
+            piece = self._held[self._held_at : self._held_at + _PIECE_BYTES]
+            while piece.count(b"\n") > _PIECE_LINES:
+                piece = piece[: len(piece) // 2]
+            self._held_at += len(piece)
+            if self._held_at >= len(self._held):
+                self._held, self._held_at = b"", 0
+            self._read(piece)
+        if self._refused or self.transport.is_closing():
+            self._held = b""
+        elif self._held:
+            self.transport.pause_reading()
+            if not self.flow.read_paused:
+                self.read_on_soon()
+        elif not self.flow.read_paused:
+            self.transport.resume_reading()
+
+    def _read(self, data: bytes) -> None:
+        """Has the parser read a piece. A request that has not arrived as a whole is waited for."""
         self._piece_bytes = len(data)
         super().data_received(data)
+        if self._refused:
+            return
         if self.scope is not self._complete or not bool(self.cycle) or self.cycle.response_complete:
             self._wait_for_more()
 
@@ -179,7 +281,7 @@ class Connection(HttpToolsProtocol):
         self._deadline = None
         if self.transport.is_closing():
             return
-        if self.pipeline:  # it is us who do not read on, until the requests before it are answered
+        if self.pipeline or self._held:  # it is us who do not read on, until the requests before it are answered
             self._watch()
         elif self._in_message:
             detail = f"A request has to arrive within {self._limits.request_timeout_s:g} s."
