@@ -4,6 +4,10 @@
 bench: $(VENV)/ready ## All targets in one run (needs wrk); BENCH_PEER=URL: beside another server; writes build/bench.json
 	@$(BIN)/python -m tools.bench
 
+.PHONY: bench-years
+bench-years: $(VENV)/ready ## What a person waits for beside 20 M readings of older months and 1000 a second; writes build/bench-years.json
+	@$(BIN)/python -m tools.bench.years
+
 .PHONY: bench-compare
 bench-compare: $(VENV)/ready ## This checkout against BASE=commit, in pairs on one machine (needs wrk); writes build/bench-compare.json
 	@BASE="$(BASE)" $(BIN)/python -m tools.bench.compare

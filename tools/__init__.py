@@ -4,7 +4,7 @@
 |---|---|
 | `tools.local` | tests, load lab and benchmark: PostgreSQL and the service on this machine |
 | `tools.cluster` | `make cluster-up`, `make install`, `make images`, the tests that need a Kubernetes or its tools |
-| `tools.bench` | `make bench`, `make bench-compare`, `make budget`; `.ci/run` |
+| `tools.bench` | `make bench`, `make bench-years`, `make bench-compare`, `make budget`; `.ci/run` |
 | `tools.render` | `make render`; tests/chart compares what it writes |
 | `tools.reference`, `tools.figures`, `tools.quotes` | `make reference`; tests/docs compares what they write |
 | `tools.monthplot`, `tools.cast` | `make drawings` and `make load-kill`: pictures that are not drawn in D2 |

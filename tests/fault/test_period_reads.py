@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import date
+from typing import Any
 
 import pytest
 
+from energy.domain.reading import Stored
 from energy.store.ports import HistoryQuery
 from energy.store.postgres import progress
+from energy.store.postgres import reader as reader_module
 from energy.store.postgres.database import Database, PoolLimits
 from energy.store.postgres.reader import EXPORT_PAGE_ROWS, PostgresReader
+from energy.store.postgres.rows import stored_of
+from energy.wire.tables import csv_lines
 from support.postgres import execute, query
 
 MONTH = date(2026, 10, 1)
@@ -73,6 +78,51 @@ async def test_progress_reads_the_periods_readings_only(dsn: str) -> None:
 async def test_an_export_reads_the_periods_readings_only(dsn: str) -> None:
     pages = METERS // EXPORT_PAGE_ROWS
     assert await rows_read(dsn, whole_export) <= METERS + 50 * pages
+
+
+async def test_an_export_gives_the_event_loop_back_after_each_page(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one request works on in one go is what all others wait for: two pages, one being read and one written."""
+    in_one_go, most = 0, 0
+
+    def noted(row: Mapping[str, Any]) -> Stored:
+        nonlocal in_one_go
+        in_one_go += 1
+        return stored_of(row)
+
+    async def others() -> None:
+        nonlocal in_one_go, most
+        while True:
+            most, in_one_go = max(most, in_one_go), 0
+            await asyncio.sleep(0)  # comes again once per turn of the loop
+
+    monkeypatch.setattr(reader_module, "stored_of", noted)
+    database = Database(dsn, PoolLimits(1, 10, 128))
+    beside = asyncio.create_task(others())
+    try:
+        async for page in PostgresReader(database, None, 0, 20).export(MONTH):
+            in_one_go += len(page)
+            csv_lines(page)
+    finally:
+        beside.cancel()
+        await database.close()
+    assert 0 < most <= 2 * EXPORT_PAGE_ROWS <= 1_000
+
+
+async def test_the_first_of_all_ids_is_in_an_export(database: str) -> None:
+    execute(
+        database,
+        """INSERT INTO readings (device_id, reading_id, register, value, read_at, period, source, status)
+           SELECT '00000000-0000-0000-0000-000000000000', id, 'T0', 1, '2026-10-20', '2026-10-01', 'meter', 'accepted'
+           FROM unnest(ARRAY['00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff']::uuid[]) id""",
+    )
+    connections = Database(database, PoolLimits(1, 10, 128))
+    found = [
+        stored.reading_id.int
+        async for page in PostgresReader(connections, None, 0, 20).export(MONTH)
+        for stored in page
+    ]
+    await connections.close()
+    assert found == [0, 2**128 - 1]
 
 
 async def test_a_page_of_history_reads_no_more_than_it_shows(dsn: str) -> None:
