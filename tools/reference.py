@@ -240,8 +240,9 @@ def _text(value: object) -> str:
 def decisions_page() -> str:
     head = (
         "# Decisions\n\nOne page for each decision that others will ask about: context, decision, consequences.\n"
-        "Numbers are given by subject, with room between: 1 the service, 10 its data, 20 the tests, 30 the operator, 40 the chart,\n"
-        "50 the load lab, 60 the documents. A number is never given again; a decision that is no longer true says which one replaced it.\n"
+        "Numbers are given by subject, with room between: 1 the service, 10 its data, 15 its server, 20 the tests, 30 the operator,\n"
+        "40 the chart, 50 the load lab, 60 the documents. A number is never given again; a decision that is no longer true says\n"
+        "which one replaced it.\n"
         f"{MADE} from their titles.\n\n"
     )
     found = sorted(path for path in (DOCS / "adr").glob("*.md") if path.name != "README.md")

@@ -8,7 +8,8 @@ over the same readings, each in a process of its own (`counted.py`):
 - bytecodes, by the interpreter's own trace: the same on every build of one Python version, and told by function, so they
   also say where a change went.
 
-Fails when either is more than 3 % above `budget.json`. A change that is worth its price writes a new one: `make budget-accept`.
+Fails when either is more than 3 % above `budget.json` (docs/adr/0023). A change that is worth its price writes a new one:
+`make budget-accept`.
 """
 
 from __future__ import annotations
