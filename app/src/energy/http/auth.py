@@ -173,9 +173,10 @@ class Authenticator:
             raise Problem("database_unavailable", "The API key cannot be checked now; nothing was stored.") from None
         if holder is None or holder.revoked or not hmac.compare_digest(_hash(secret), holder.secret_sha256):
             raise _refused()
-        self._proved[sha256(header or b"").digest()] = holder
-        if len(self._proved) > self._limits.known_max:
-            self._proved.popitem(last=False)
+        if header is not None and header.count(b" ") == 1:  # one spelling of a key, or a client could fill the memory
+            self._proved[sha256(header).digest()] = holder
+            if len(self._proved) > self._limits.known_max:
+                self._proved.popitem(last=False)
         self._admit(holder.credential, scope)
         self._used(key_id)
         return holder.credential
