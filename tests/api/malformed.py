@@ -227,6 +227,7 @@ BAD_ADDRESSES: dict[str, tuple[str, str, tuple[int, ...]]] = {
     ),
     "from without offset": ("GET", f"/v1/devices/{DEVICE}/readings?from=2026-11-01T00:00:00", (422,)),
     "from as a word": ("GET", f"/v1/devices/{DEVICE}/readings?from=yesterday", (422,)),
+    "from as a number": ("GET", f"/v1/devices/{DEVICE}/readings?from=20261101", (422,)),
     "to in the year 9999": ("GET", f"/v1/devices/{DEVICE}/readings?to=9999-12-31T23:59:59-12:00", (422,)),
     "a misspelt from": ("GET", f"/v1/devices/{DEVICE}/readings?form=2026-11-01T00:00:00Z", (400,)),
     "a misspelt from of an account": ("GET", "/v1/accounts/17/readings?From=2026-11-01T00:00:00Z", (400,)),

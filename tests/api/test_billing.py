@@ -7,7 +7,7 @@ import io
 import json
 from datetime import date, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 
@@ -74,6 +74,14 @@ def test_the_export_has_every_reading_of_the_period_in_both_formats(start_servic
     stored = query(service.dsn, "SELECT device_id FROM readings WHERE period = '2026-10-01' ORDER BY device_id")
     assert [row["device_id"] for row in rows] == [str(row["device_id"]) for row in stored]
     assert len(rows) == 6_000
+
+
+def test_an_export_has_a_reading_of_nothing_but_zeros(start_service: StartService) -> None:
+    nil = UUID(int=0)
+    with client_of(start_service()) as client:
+        client.post("/v1/readings", json=reading(nil, reading_id=str(nil), read_at=OCTOBER)).raise_for_status()
+        answer = client.get("/v1/export", params={"period": "2026-10"})
+    assert [row["reading_id"] for row in csv.DictReader(io.StringIO(answer.text))] == [str(nil)]
 
 
 def test_an_empty_export_is_a_header(start_service: StartService) -> None:

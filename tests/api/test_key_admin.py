@@ -137,6 +137,11 @@ def test_the_last_use_of_a_key_is_noted(start_service: StartService, monkeypatch
     assert at > before
 
 
+def test_a_key_that_would_end_after_all_calendars_is_refused(client: httpx.Client, admin: dict[str, str]) -> None:
+    wanted = [{"scopes": ["ingest"], "expires_at": "9999-12-31T23:59:59-12:00"}]
+    assert client.post("/v1/keys", json=wanted, headers=admin).status_code == 422
+
+
 def status_of(dsn: str, token: str) -> int:
     with ServiceThread(dsn, auth="keys") as running, client_of(running, headers=bearer(token)) as client:
         return client.get("/v1/keys").status_code

@@ -49,12 +49,18 @@ def kill_postmaster_of(postgres: EmbeddedPostgres) -> None:
 
 
 def kill_one_of(postgres: EmbeddedPostgres, chance: random.Random) -> None:
-    """One child: a backend of the service, or the one that writes the log. The postmaster then restarts all of them."""
+    """One child: a backend of the service, or the one that writes the log. Returns once the postmaster has ended all others, too.
+
+    Only then is the database away; whoever asks before that is answered by what is about to be killed.
+    """
+    before = postmaster_of(postgres).children()
     children = until(
         lambda: [child for child in postmaster_of(postgres).children() if _serves(child)],
         "a process that serves: the round before may have killed all of them",
     )
     chance.choice(children).send_signal(signal.SIGKILL)
+    _, left = psutil.wait_procs(before, _GONE_TIMEOUT_S)
+    assert not left, f"these outlived a crash: {left}"
 
 
 def kill_service(service: ServiceProcess) -> None:

@@ -30,6 +30,8 @@ from energy.wire.bodies import EARLIEST, ReadingIn
 from energy.wire.problems import Problem
 
 _REASONS_MAX = 100
+_ROWS_AT_A_TIME = 500
+"""Rows of a plain batch in one statement, for the same reason: sorting and encoding ten thousand takes a tenth of a second."""
 _ITEMS_AT_A_TIME = 200
 """Items handled between two looks at the other requests: a batch must not hold the event loop for milliseconds."""
 
@@ -140,9 +142,14 @@ class Batch:
                 await self._lanes.acquire()
         except TimeoutError:
             return [Undecided(maybe_stored=False)] * len(readings)
+        at_a_time = _ROWS_AT_A_TIME if committer is self._committer else len(readings)
+        outcomes: list[Outcome] = []
         try:
-            metrics.BATCH_ROWS.observe(len(readings))
-            return await committer.commit(readings, deadline)
+            for at in range(0, len(readings), at_a_time):
+                rows = readings[at : at + at_a_time]
+                metrics.BATCH_ROWS.observe(len(rows))
+                outcomes += await committer.commit(rows, deadline)
+            return outcomes
         finally:
             self._lanes.release()
 

@@ -12,13 +12,11 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from energy.http.queries import Access, json, parameters, path_of
+from energy.http.queries import Access, TimeText, json, parameters, path_of, time_of
 from energy.store.ports import HistoryQuery, HistoryStore
 from energy.wire.answers import HistoryPage, ReadingOut
 from energy.wire.cursors import cursor_after, place_of
 from energy.wire.problems import Problem
-
-Time = Annotated[datetime, Meta(tz=True)]
 
 
 class HistoryParameters(msgspec.Struct):
@@ -26,10 +24,10 @@ class HistoryParameters(msgspec.Struct):
 
     limit: Annotated[int, Meta(ge=1, description="Most readings of the page.")] = 100
     cursor: Annotated[str, Meta(max_length=200, description="`next_cursor` of the page before.")] | None = None
-    from_: Annotated[datetime, Meta(tz=True, description="Inclusive; with a UTC offset.")] | None = msgspec.field(
+    from_: Annotated[TimeText, Meta(description="Inclusive; with a UTC offset.")] | None = msgspec.field(
         name="from", default=None
     )
-    to: Annotated[datetime, Meta(tz=True, description="Exclusive; with a UTC offset.")] | None = None
+    to: Annotated[TimeText, Meta(description="Exclusive; with a UTC offset.")] | None = None
 
 
 class DevicePath(msgspec.Struct):
@@ -70,13 +68,11 @@ class History:
         asked = parameters(request, HistoryParameters)
         if asked.limit > self.items_max:
             raise Problem("invalid", f"`limit` can be at most {self.items_max}.")
-        for name, at in (("from", asked.from_), ("to", asked.to)):
-            if at is not None and not 1900 < at.year < 9000:  # noqa: PLR2004 - what the database's dates can carry
-                raise Problem("invalid", f"`{name}` has to be between the years 1901 and 8999.")
+        begin, end = time_of("from", asked.from_), time_of("to", asked.to)
         after = place_of(asked.cursor) if asked.cursor is not None else None
         # One more than asked for: it says whether there is a next page.
         page = await self.store.history(
-            HistoryQuery(device_id, account_no, asked.limit + 1, _later(asked.from_, sees_from), asked.to, after)
+            HistoryQuery(device_id, account_no, asked.limit + 1, _later(begin, sees_from), end, after)
         )
         items = page.items[: asked.limit]
         document = HistoryPage(

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from energy.http.auth import new_key
 from energy.http.body import read_body, require_json
-from energy.http.queries import Access, json, parameters, path_of
+from energy.http.queries import Access, json, parameters, path_of, refuse_far
 from energy.store.ports import KeyAdmin, KeyListing
 from energy.wire.bodies import json_of
 from energy.wire.problems import Problem
@@ -114,6 +114,9 @@ class Keys:
         if not 1 <= len(wanted) <= KEYS_AT_ONCE_MAX:
             raise Problem("invalid", f"Ask for 1 to {KEYS_AT_ONCE_MAX} keys at once.")
         now = self.now()
+        for key in wanted:
+            if key.expires_at is not None:
+                refuse_far("expires_at", key.expires_at)
         if any(key.expires_at is not None and key.expires_at <= now for key in wanted):
             raise Problem("invalid", "`expires_at` is over already.")
         made = [

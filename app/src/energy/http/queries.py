@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from datetime import datetime
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
 from energy.http.auth import Authenticator, Credential
 from energy.http.binding import Bindings
+from energy.wire.bodies import Aware
 from energy.wire.problems import Problem
 
+TimeText = Annotated[str, Meta(max_length=40, extra_json_schema={"format": "date-time"})]
 _Shape = TypeVar("_Shape", bound=msgspec.Struct)
 
 
@@ -60,6 +64,25 @@ def parameters(request: Request, shape: type[_Shape]) -> _Shape:
         if names.count(name) > 1:
             raise Problem("malformed", f"The parameter `{name}` occurs more than once.")
     return _converted(dict(given), shape)
+
+
+def time_of(name: str, text: str | None) -> datetime | None:
+    """A parameter as an instant. Raises `Problem`, also for a bare number: `from=20261101` is no second of 1970."""
+    if text is None:
+        return None
+    try:
+        at = msgspec.convert(text, Aware)
+    except msgspec.ValidationError:
+        example = "2026-11-01T00:00:00+04:00"
+        raise Problem("invalid", f"`{name}` has to be a date and time with a UTC offset, such as {example}.") from None
+    refuse_far(name, at)
+    return at
+
+
+def refuse_far(name: str, at: datetime) -> None:
+    """Raises `Problem` for what the database's dates cannot carry."""
+    if not 1900 < at.year < 9000:  # noqa: PLR2004 - those
+        raise Problem("invalid", f"`{name}` has to be between the years 1901 and 8999.")
 
 
 def path_of(request: Request, shape: type[_Shape]) -> _Shape:

@@ -27,7 +27,7 @@ from energy.store.postgres.rows import stored_of
 _seldom = Seldom(logging.getLogger(__name__))
 
 LAG_CHECK_S = 1.0
-EXPORT_PAGE_ROWS = 500
+EXPORT_PAGE_ROWS = 200
 """A page is made in one go: its size is what all other requests of the process wait for."""
 EXPORT_MAX_S = 900.0
 """So long an export may take, the client's reading included: its view of the table keeps old rows from being cleaned up."""
