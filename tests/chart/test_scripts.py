@@ -74,15 +74,19 @@ def data_of(cluster: Cluster, namespace: str, secret: str) -> dict[str, str]:
 
 
 def test_an_admin_key_is_made_once(
-    api_as: Callable[..., Any], control_plane: Cluster, control_plane_namespace: str
+    api_as: Callable[..., Any],
+    control_plane: Cluster,
+    control_plane_namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    kube, api = api_as("energy-migrate")
-    kube.fill_once(api, "energy-bootstrap", kube.admin_key("admin-key"))
+    kube, _ = api_as("energy-migrate")
+    monkeypatch.setattr(sys, "argv", ["kube.py", "admin-key", "energy-bootstrap", "admin-key"])
+    kube.main()
     first = data_of(control_plane, control_plane_namespace, "energy-bootstrap")
     key_id, secret = base64.b64decode(first["admin-key"]).decode().split(".")
     assert key_id == "bootstrap"
     assert len(secret) >= 40
-    kube.fill_once(api, "energy-bootstrap", kube.admin_key("admin-key"))
+    kube.main()
     assert data_of(control_plane, control_plane_namespace, "energy-bootstrap") == first
 
 
@@ -210,7 +214,7 @@ def test_a_job_can_touch_no_secret_but_its_own(api_as: Callable[..., Any]) -> No
     kube, api = api_as("energy-migrate")
     for secret in ("energy-cockroachdb-ca", "energy-cockroachdb-root"):
         with pytest.raises(HTTPError, match="403"):
-            kube.fill_once(api, secret, kube.admin_key("admin-key"))
+            kube.fill_once(api, secret, kube.new_admin_key("admin-key"))
 
 
 @pytest.mark.parametrize("name", ["database.sql", "settings.sql"])

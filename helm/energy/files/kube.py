@@ -126,11 +126,11 @@ def write_locality(api: Api, node: str, file: Path, labels: list[str]) -> None:
     print(f"locality of {node}: {file.read_text()}", flush=True)
 
 
-def admin_key(key: str) -> dict[str, str]:
+def new_admin_key(key: str) -> dict[str, str]:
     return {key: f"bootstrap.{secrets.token_urlsafe(32)}"}
 
 
-def login(user: str) -> dict[str, str]:
+def new_login(user: str) -> dict[str, str]:
     """Hexadecimal, because the password becomes part of a URL."""
     return {"username": user, "password": secrets.token_hex(32)}
 
@@ -174,9 +174,9 @@ def main() -> None:
         if asked.command in {"certificates", "restart"}:
             restart(api, asked.secret, asked.statefulset)
         elif asked.command == "admin-key":
-            fill_once(api, asked.secret, admin_key(asked.key))
+            fill_once(api, asked.secret, new_admin_key(asked.key))
         elif asked.command == "password":
-            fill_once(api, asked.secret, login(asked.user))
+            fill_once(api, asked.secret, new_login(asked.user))
         else:
             write_locality(api, asked.node, asked.file, asked.labels)
     except urllib.error.HTTPError as refused:
