@@ -41,3 +41,8 @@ uninstall: ## Take the release away again
 .PHONY: e2e
 e2e: ## `helm test` on the installed release: a reading goes in and comes out again
 	@$(ON_CLUSTER) $(HELM) test energy $(IN_ENERGY)
+
+.PHONY: test-alerts
+test-alerts: $(VENV)/ready ## The alerts in a real Prometheus that scrapes a real cluster, while things fail (root, Go; five minutes)
+	@$(HARNESS) tool prometheus >/dev/null
+	@ENERGY_REQUIRE_CLUSTER=1 $(BIN)/pytest -q -s -rfE tests/cluster/chart/test_alerts_fire.py tests/chart/test_prometheus.py && cp build/alerts.json docs/measured

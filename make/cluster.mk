@@ -73,6 +73,11 @@ test-cluster: $(VENV)/ready ## The tests that need a Kubernetes: builds what is 
 	  from=$$SECONDS; $(HARNESS) images; echo "images: $$((SECONDS - from)) s"; \
 	  from=$$SECONDS; $(BIN)/pytest -q -rfE -m "cluster and not slow" --durations=15 $(PYTEST_FLAGS); echo "cluster tests: $$((SECONDS - from)) s"
 
+.PHONY: test-cnpg
+test-cnpg: $(VENV)/ready ## PostgreSQL by CloudNativePG loses its primary, a node and its operator under load (root, Go; 20 minutes, the first time more)
+	@$(HARNESS) tool manager >/dev/null
+	@ENERGY_REQUIRE_CLUSTER=1 $(BIN)/pytest -q -s -rfE tests/cluster/chart/test_cloudnativepg.py && cp build/cnpg.json docs/measured
+
 .PHONY: kind-up
 kind-up: ## Start a kind cluster with three workers and metrics-server (needs Docker, kind and kubectl)
 	@kind create cluster --name $(KIND_NAME) --image $(KIND_NODE) --config kind-config.yaml

@@ -28,6 +28,8 @@ COMMANDS = {
     "story": "make load-story",
     "cluster-peak": "make load-cluster",
     "keda": "make compare-keda",
+    "cnpg": "make test-cnpg",
+    "alerts": "make test-alerts",
 }
 TITLES = {
     "bench": "Ceilings, in one run",
@@ -54,6 +56,19 @@ UNITS = {
     "readings": "Readings",
     "meters_bytes": "Bytes of the meters, with indexes",
     "readings_bytes": "Bytes of the readings, with indexes",
+}
+FAULT_COLUMNS = {
+    "fault": "Fault",
+    "acknowledged": "Acknowledged",
+    "lost": "Lost",
+    "duplicated": "Duplicated",
+    "longest_gap_s": "Longest gap, s",
+    "alerts": "Alert",
+    "seconds": "After s",
+    "promised_s": "Promised s",
+    "over_s": "Over s after the step",
+    "step": "What ended it",
+    "load_average": "Load average",
 }
 HEAD = """# Measured
 
@@ -82,6 +97,8 @@ def _section(file: Path) -> str:
         if "rows" in figures
         else _race
         if "rounds" in figures
+        else _faults
+        if "faults" in figures
         else _report
         if "verdict" in figures
         else _flat
@@ -153,6 +170,13 @@ def _race(figures: dict[str, Any]) -> str:
     machine = f"{about['cores']} cores; load average at the end of each round {loads}."
     versions = f"KEDA {about['keda']}, Kubernetes {about['kubernetes']}"
     return f"{_table(head, rows)}\n{versions}; {machine} More in [comparison.md](../comparison.md).\n"
+
+
+def _faults(figures: dict[str, Any]) -> str:
+    """A row for each fault, in words that say the same in every file."""
+    names = dict.fromkeys(name for row in figures["faults"] for name in row if name in FAULT_COLUMNS)
+    rows: list[list[object]] = [[row.get(name, "") for name in names] for row in figures["faults"]]
+    return _table([FAULT_COLUMNS[name] for name in names], rows) + f"\n{figures['cores']} cores.\n"
 
 
 def _cell(row: dict[str, Any], answers: dict[str, int]) -> list[object]:

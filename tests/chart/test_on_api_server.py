@@ -15,7 +15,7 @@ import yaml
 from chart.openapi import write_schemas
 from chart.test_rendered import documents, every_profile, pod_of
 from tools.cluster import Cluster
-from tools.cluster.binaries import program
+from tools.cluster.binaries import CLOUDNATIVEPG, module_files, program
 from tools.render import CHART, template
 
 pytestmark = pytest.mark.cluster
@@ -43,6 +43,30 @@ def test_the_api_server_takes_it_without_a_warning(
     with_crd.kubectl(
         "apply", "--server-side", "--dry-run=server", "--warnings-as-errors", "--force-conflicts", "--validate=strict",
         "-n", control_plane_namespace, "-f", "-", given=yaml.safe_dump_all(in_namespace(values, control_plane_namespace)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "words", [(f"--values={CHART}/ci/cloudnativepg-values.yaml",), ("--set=cloudnativepg.instances=1",)]
+)
+def test_cloudnativepgs_own_definitions_take_the_cluster(
+    words: tuple[str, ...], control_plane: Cluster, control_plane_namespace: str
+) -> None:
+    module = module_files("cloudnative-pg", "github.com/cloudnative-pg/cloudnative-pg")
+    released = yaml.safe_load_all((module / "releases" / f"cnpg-{CLOUDNATIVEPG}.yaml").read_text())
+    definitions = [found for found in released if found and found["kind"] == "CustomResourceDefinition"]
+    control_plane.kubectl.apply(*definitions)
+    names = [f"crd/{found['metadata']['name']}" for found in definitions]
+    control_plane.kubectl("wait", "--for=condition=Established", *names)
+    objects = [
+        found
+        for found in documents("--set=database.kind=cloudnativepg", *words)
+        if found["apiVersion"] == "postgresql.cnpg.io/v1"
+    ]
+    assert objects
+    control_plane.kubectl(
+        "apply", "--server-side", "--dry-run=server", "--validate=strict", "-n", control_plane_namespace, "-f", "-",
+        given=yaml.safe_dump_all(objects),
     )  # fmt: skip
 
 

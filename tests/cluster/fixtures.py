@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -158,7 +159,13 @@ def product_archives() -> list[Path]:
 
 def _namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of the test's own that enforces Pod Security `restricted`, with its ServiceAccount there already."""
-    name = re.sub(r"[^a-z0-9]+", "-", f"{request.node.name}-{os.urandom(3).hex()}".lower()).strip("-")[-50:].strip("-")
+    with in_new_namespace(cluster, request.node.name) as name:
+        yield name
+
+
+@contextmanager
+def in_new_namespace(cluster: Cluster, title: str) -> Iterator[str]:
+    name = re.sub(r"[^a-z0-9]+", "-", f"{title}-{os.urandom(3).hex()}".lower()).strip("-")[-50:].strip("-")
     namespace: Manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}}
     cluster.kubectl.apply(namespace)
     cluster.kubectl.wait_for("serviceaccount", "default", bool, "exists", namespace=name)

@@ -61,14 +61,14 @@ def _builder() -> str:
 
 
 def _with_docker(image: str, dockerfile: str, archive: Path, more: list[str]) -> None:
-    _run("docker", "build", "--quiet", *more, *_arguments(), "--tag", image, "--file", dockerfile, ".")
-    _run("docker", "save", "--output", str(archive), image)
+    run("docker", "build", "--quiet", *more, *_arguments(), "--tag", image, "--file", dockerfile, ".")
+    run("docker", "save", "--output", str(archive), image)
 
 
 def _with_buildah(image: str, dockerfile: str, archive: Path, more: list[str]) -> None:
     packages.ensure(packages.FOR_IMAGES)
     _make_base()
-    _buildah(
+    buildah(
         "build",
         "--layers",
         *more,
@@ -84,7 +84,7 @@ def _with_buildah(image: str, dockerfile: str, archive: Path, more: list[str]) -
         f"--file={dockerfile}",
         ".",
     )
-    _buildah("push", image, f"docker-archive:{archive}:{image}")
+    buildah("push", image, f"docker-archive:{archive}:{image}")
 
 
 def _arguments() -> list[str]:
@@ -105,7 +105,7 @@ def _make_base() -> None:
         return
     report(f"making {_BASE} from Debian's packages")
     files = cache_dir() / "build-base.tar"
-    _run(
+    run(
         "mmdebstrap",
         "--quiet",
         "--variant=minbase",
@@ -115,14 +115,14 @@ def _make_base() -> None:
         _DEBIAN,
         str(files),
     )
-    container = _buildah("from", "scratch").strip()
-    _buildah("add", "--quiet", container, str(files), "/")
-    _buildah("commit", "--quiet", "--rm", container, _BASE)
+    container = buildah("from", "scratch").strip()
+    buildah("add", "--quiet", container, str(files), "/")
+    buildah("commit", "--quiet", "--rm", container, _BASE)
     files.unlink()
 
 
-def _buildah(*words: str) -> str:
-    return _run(*_buildah_command(*words))
+def buildah(*words: str) -> str:
+    return run(*_buildah_command(*words))
 
 
 def _buildah_command(*words: str) -> list[str]:
@@ -130,7 +130,7 @@ def _buildah_command(*words: str) -> list[str]:
     return ["buildah", f"--root={store}/storage", f"--runroot={store}/run", "--storage-driver=overlay", *words]
 
 
-def _run(*command: str) -> str:
+def run(*command: str) -> str:
     environment = os.environ | {"BUILDAH_ISOLATION": "chroot"}
     answer = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if answer.returncode != 0:

@@ -88,6 +88,13 @@ def context(certs_dir: Path, name: str, *, server: bool) -> ssl.SSLContext:
     return tls
 
 
+def end_of(certificate: Path) -> int:
+    """When it ends, in Unix time."""
+    words = ["openssl", "x509", "-noout", "-enddate", "-in", str(certificate)]
+    said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    return ssl.cert_time_to_seconds(said.strip().removeprefix("notAfter="))
+
+
 def common_name(writer: asyncio.StreamWriter) -> str:
     certificate = writer.get_extra_info("ssl_object").getpeercert()
     return str(next(value for part in certificate["subject"] for key, value in part if key == "commonName"))
@@ -107,6 +114,7 @@ class Node:
             sys.exit("ERROR: the stand-in needs --locality=backend=HOST:PORT")
         self.server_tls = context(asked.certs_dir, "node", server=True)
         self.client_tls = context(asked.certs_dir, "node", server=False)
+        self.certificates_end = {name: end_of(asked.certs_dir / f"{name}.crt") for name in ("node", "ca")}
         self.draining = False
         self.clients: set[asyncio.Task[Any]] = set()
         self.drained = asyncio.Event()
@@ -248,20 +256,33 @@ class Node:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             path = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)[1].decode()
             ready = bool(self.cluster) and not self.draining and await self.backend_answers()
-            ok = path == "/health" or (path == "/health?ready=1" and ready)
+            ok = path in {"/health", "/_status/vars"} or (path == "/health?ready=1" and ready)
             status = "200 OK" if ok else "503 Service Unavailable"
-            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+            body = await self.metrics() if path == "/_status/vars" else ""
+            head = f"Content-Type: text/plain; version=0.0.4\r\nContent-Length: {len(body)}\r\nConnection: close"
+            writer.write(f"HTTP/1.1 {status}\r\n{head}\r\n\r\n{body}".encode())
             await writer.drain()
         writer.close()
 
+    async def metrics(self) -> str:
+        """Of CockroachDB's metrics those that say when certificates end, as loaded at the start, and how many nodes live."""
+        alive = await asyncio.gather(*(answers(peer) for peer in self.joins))
+        return f"liveness_livenodes {sum(alive)}\n" + "".join(
+            f"security_certificate_expiration_{name} {ends}\n" for name, ends in self.certificates_end.items()
+        )
+
     async def backend_answers(self) -> bool:
-        host, port = self.backend.rsplit(":", 1)
-        try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), 1)
-        except OSError:
-            return False
-        writer.close()
-        return True
+        return await answers(self.backend)
+
+
+async def answers(address: str) -> bool:
+    host, port = address.rsplit(":", 1)
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), 1)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

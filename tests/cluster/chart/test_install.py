@@ -100,6 +100,22 @@ def test_the_chart_of_the_previous_commit_can_be_upgraded(
     release.helm("uninstall", "energy", "--wait")
 
 
+@pytest.mark.usefixtures("database_url")
+def test_a_new_cluster_on_an_old_database_has_an_admin_key_that_works(
+    one_node: Cluster, one_node_namespace: str, tmp_path: Path
+) -> None:
+    """After a disaster: the database was restored, the Secrets were not."""
+    release = Release(one_node, one_node_namespace, tmp_path, EXTERNAL, {"operator": {"enabled": False}})
+    release.install()
+    old = release.key()
+    release.helm("uninstall", "energy", "--wait")
+    one_node.kubectl("delete", "secret", "energy-bootstrap", "-n", one_node_namespace)
+    release.install()
+    assert release.key() != old
+    release.helm("test", "energy")
+    release.helm("uninstall", "energy")
+
+
 def previous_chart(folder: Path) -> Path:
     """The chart as it was before the last commit that changed it, or as it is where history is cut off."""
     commits = git("log", "-2", "--format=%H", "--", "helm/energy").split()
