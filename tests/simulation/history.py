@@ -81,14 +81,16 @@ def play(seed: int) -> History:
     chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
     limits = QueueLimits(
         lanes=chance.choice((1, 1, 2, 3)),
-        batch_rows_max=chance.choice((1, 2, 3, 5, 100)),
+        batch_rows_max=chance.choice((1, 2, 3, 5, 100, 100)),
         rows_max=chance.choice((2, 5, 10, 1000)),
         age_max_s=chance.choice((0.1, 2.0, 1000.0)),
         deadline_s=chance.choice((0.5, 2.0)),
         linger_s=chance.choice((0.0, 0.0, 0.0, 0.02)),
     )
     faults = chance.sample(FAULTS, chance.randint(1, 4))
-    database = Database(chance, chance.choice((0.0, 0.1, 0.3, 0.9)), faults, chance.choice((0.0, 0.01, 0.1)))
+    database = Database(
+        chance, chance.choice((0.0, 0.0, 0.1, 0.3, 0.9)), faults, chance.choice((0.0, 0.001, 0.001, 0.01, 0.1))
+    )
     history = History(seed, limits, database)
     try:
         virtual_loop.run(_Clients(history, chance).run())

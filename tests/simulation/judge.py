@@ -80,6 +80,16 @@ def no_more_writes_than_lanes(history: History) -> Iterator[str]:
             yield f"{len(under_way)} writes at once: {attempt}"
 
 
+def a_near_database_gets_one_write_at_a_time(history: History) -> Iterator[str]:
+    """Where a commit waits for nothing, what comes meanwhile is one batch and not several."""
+    under_way: list[Attempt] = []
+    for attempt in _of(SINGLE, history) if history.database.near else []:
+        under_way = [other for other in under_way if other.ended is None or other.ended > attempt.began]
+        if under_way and len(history.sent) < history.limits.batch_rows_max:
+            yield f"while another lane writes: {attempt}"
+        under_way.append(attempt)
+
+
 def a_device_is_in_one_write_at_a_time(history: History) -> Iterator[str]:
     """Two lanes never write readings of one device at once: each is compared with the one before it."""
     under_way: list[Attempt] = []
@@ -185,6 +195,7 @@ PROMISES: tuple[Callable[[History], Iterator[str]], ...] = (
     a_reading_is_stored_by_one_request,
     the_store_gets_each_id_once_and_in_order,
     no_more_writes_than_lanes,
+    a_near_database_gets_one_write_at_a_time,
     a_device_is_in_one_write_at_a_time,
     first_come_first_written,
     waits_are_bounded,

@@ -18,7 +18,7 @@ from energy.ingest.queue import IngestQueue
 from energy.store.ports import Poisoned
 from simulation.world import PERIOD
 
-Mutant = tuple[type, str, Callable[..., Any]]
+Mutant = tuple[type, str, Callable[..., Any] | property]
 _take = IngestQueue._take
 _settle = Committer._settle
 _settle_batch = IngestQueue._settle
@@ -226,6 +226,15 @@ def starts_a_lane_too_many() -> Mutant:
         self._lanes = [asyncio.create_task(self._lane()) for _ in range(self.limits.lanes + 1)]
 
     return IngestQueue, "start", start
+
+
+def uses_every_lane_always() -> Mutant:
+    """However quick the database is."""
+
+    def may_write(_self: IngestQueue) -> bool:
+        return True
+
+    return IngestQueue, "_may_write", property(may_write)
 
 
 def answers_whoever_hung_up() -> Mutant:

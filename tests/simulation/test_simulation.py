@@ -15,7 +15,7 @@ from simulation.mutants import Mutant
 
 HISTORIES, AT_A_TIME = 12_000, 3_000
 """About a thousand a second on one free core. `make simulate` plays others for as long as one likes."""
-SEEDS_OF_A_MUTANT = 300
+SEEDS_OF_A_MUTANT = 1_000
 
 Promise = Callable[[History], Any]
 
@@ -48,6 +48,7 @@ def test_every_promise_of_the_intake_holds_in_every_history(first: int) -> None:
         (mutants.takes_in_while_draining, judge.nothing_is_forgotten_at_the_drain),
         (mutants.has_no_bound, judge.the_queue_is_bounded),
         (mutants.starts_a_lane_too_many, judge.no_more_writes_than_lanes),
+        (mutants.uses_every_lane_always, judge.a_near_database_gets_one_write_at_a_time),
         (mutants.writes_a_device_in_two_lanes, judge.a_device_is_in_one_write_at_a_time),
         (mutants.tells_nobody_that_a_device_is_free, judge.nothing_is_forgotten_at_the_drain),
         (mutants.answers_whoever_hung_up, judge.nothing_is_forgotten_at_the_drain),

@@ -72,6 +72,7 @@ class Database:
         self._fault_share = fault_share
         self._faults = faults
         self._latency_s = latency_s
+        self.near = not fault_share and latency_s <= 0.001
         self.steps = itertools.count(1)
         self.rows: dict[Id, Row] = {}
         self.attempts: list[Attempt] = []

@@ -81,7 +81,9 @@ class Settings(BaseSettings):
     replica_lag_max_s: float = Field(10.0, ge=0, le=3600, description="A replica further behind is not read from.")
 
     write_strategy: WriteStrategy = Field(WriteStrategy.GROUP, description="`group`, `parallel` or `sequential`.")
-    lanes: int = Field(2, ge=1, le=64, description="Batches being written at the same time.")
+    lanes: int = Field(
+        2, ge=1, le=64, description="The most batches being written at the same time; one where commits are quick."
+    )
     bulk_lanes: int = Field(2, ge=1, le=64, description="Batch requests being written at the same time.")
     batch_rows_max: int = Field(
         1_000, ge=1, le=10_000, description="Most rows one statement writes for single readings."

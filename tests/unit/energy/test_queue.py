@@ -11,6 +11,7 @@ import pytest
 from energy.domain.reading import Committed, Outcome, Reading
 from energy.ingest.committer import Committer
 from energy.ingest.queue import IngestQueue, Overloaded, QueueLimits
+from simulation import virtual_loop
 from unit.energy.fakes import Clock, ToldStore, a_reading
 
 
@@ -161,7 +162,7 @@ async def test_what_has_waited_for_a_lane_does_not_wait_for_company_as_well() ->
 
 async def test_readings_of_one_device_are_never_in_two_lanes_at_once() -> None:
     store = ToldStore()
-    queue = a_queue(store, lanes=3)
+    queue = a_queue(store, lanes=3, batch_rows_max=2)
     store.gate = asyncio.Event()
     device = uuid4()
     first = queue.submit(a_reading("1.000", device=device))
@@ -181,3 +182,89 @@ async def test_readings_of_one_device_are_never_in_two_lanes_at_once() -> None:
         "2.000",
     ]
     await queue.drain()
+
+
+class Timed(ToldStore):
+    """Every batch takes so long, on the loop's own clock; the first after `hang` for ever."""
+
+    def __init__(self, took_s: float) -> None:
+        super().__init__()
+        self.took_s = took_s
+        self.hang = False
+
+    async def append(self, batch: Sequence[Reading], timeout_s: float) -> list[Outcome]:
+        hang, self.hang = self.hang, False
+        self.writing += 1
+        self.writing_max = max(self.writing, self.writing_max)
+        await asyncio.sleep(timeout_s if hang else self.took_s)
+        self.writing -= 1
+        return await super().append(batch, timeout_s)
+
+
+def lanes_used(took_s: float, limits: QueueLimits) -> int:
+    """At once, in two seconds of a reading a millisecond, after the first quarter of them."""
+
+    async def load() -> int:
+        loop, store = asyncio.get_running_loop(), Timed(took_s)
+        queue = IngestQueue(Committer(store, loop.time, asyncio.sleep), limits, loop.time)
+        queue.start()
+        for n in range(2_000):
+            if n == 500:
+                store.writing_max = 0
+            queue.submit(a_reading())
+            await asyncio.sleep(0.001)
+        await queue.drain()
+        return store.writing_max
+
+    return virtual_loop.run(load())
+
+
+@pytest.mark.parametrize(
+    ("took_s", "lanes"), [(0.0005, 1), (0.003, 1), (0.005, 2), (0.0111, 5), (0.0511, 8)], ids="{}".format
+)
+def test_the_lanes_in_use_follow_from_how_long_a_commit_waits(took_s: float, lanes: int) -> None:
+    assert lanes_used(took_s, QueueLimits(lanes=8)) == lanes
+
+
+def test_no_more_lanes_are_in_use_than_are_allowed() -> None:
+    assert lanes_used(0.0511, QueueLimits(lanes=3)) == 3
+
+
+def test_when_whole_batches_wait_all_lanes_write() -> None:
+    assert lanes_used(0.003, QueueLimits(lanes=3, batch_rows_max=1)) == 3
+
+
+def test_a_write_that_hangs_holds_up_nobody_for_long() -> None:
+    async def heard_after_s() -> float:
+        loop, store = asyncio.get_running_loop(), Timed(0.001)
+        queue = IngestQueue(Committer(store, loop.time, asyncio.sleep), QueueLimits(lanes=2), loop.time)
+        queue.start()
+        await queue.submit(a_reading())
+        store.hang = True
+        queue.submit(a_reading())
+        await asyncio.sleep(0.01)
+        began = loop.time()
+        await queue.submit(a_reading())
+        return loop.time() - began
+
+    assert virtual_loop.run(heard_after_s()) == pytest.approx(0.102)
+
+
+def test_that_the_database_has_moved_far_away_is_believed_after_a_while() -> None:
+    async def load() -> list[int]:
+        loop, store = asyncio.get_running_loop(), Timed(0.001)
+        queue = IngestQueue(Committer(store, loop.time, asyncio.sleep), QueueLimits(lanes=4), loop.time)
+        queue.start()
+        used = []
+        for took_s in (0.001, 0.020, 0.001):
+            store.took_s = took_s
+            for n in range(3_000):
+                if n == 2_000:
+                    store.writing_max = store.writing
+                queue.submit(a_reading())
+                await asyncio.sleep(0.001)
+            used.append(store.writing_max)
+        await queue.drain()
+        return used
+
+    assert virtual_loop.run(load()) == [1, 4, 1]

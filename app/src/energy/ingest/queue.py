@@ -5,6 +5,12 @@ commit). A lane that becomes free takes whatever has queued meanwhile, so batche
 themselves under load: there is no timer to tune. The three write strategies of the task are this one mechanism with
 other numbers (`service.queue_limits`).
 
+How many lanes are in use follows from what is measured. Beside a database that is near, a second batch under way only makes
+both smaller, and each costs the database as much as a dozen readings; where a commit waits for a network or a standby, a
+reading would wait for a lane nearly as long as for its commit. By Little's law (docs/adr/0009) the lanes that pay are the time
+that a batch waits over the time between two batches, and that is a constant. All lanes are in use when whole batches wait, or
+when somebody has waited for long: a write that hangs holds up nobody.
+
 Knows nothing of HTTP or SQL. What a batch's rows mean is the store's business; what an outcome means to a client is the
 API's.
 """
@@ -17,7 +23,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
-from uuid import UUID
 
 from energy import metrics
 from energy.domain.reading import Outcome, Reading
@@ -28,12 +33,21 @@ log = logging.getLogger(__name__)
 _SMOOTHING = 0.1
 """Share of the newest batch in what a batch takes lately: one slow commit should not shed, ten should."""
 
+_PACE_S = 0.002
+"""A batch that leaves sooner after the last one saves its readings less time than it costs the database."""
+_ROW_S = 0.00004
+"""What a row takes at most where commits are quick. The rest of a batch's time is waiting, which lanes share."""
+_FORGETTING = 0.02
+"""How fast a longer wait is believed; a shorter one is at once, for it was possible."""
+_PATIENCE_S = 0.1
+"""Who has waited for this long does not wait for a lane's turn any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueueLimits:
     """A limit beside everything that can grow."""
 
-    lanes: int = 2  # batches being written at the same time: one flushes while the next is parsed
+    lanes: int = 2  # the most batches being written at the same time
     batch_rows_max: int = 1_000
     rows_max: int = 20_000  # ~10 MB of readings: what one pod may hold while the database restarts
     age_max_s: float = 2.0  # who would wait longer has given up: shedding early is kinder than answering late
@@ -66,8 +80,11 @@ class IngestQueue:
         self._arrived = asyncio.Event()
         self._draining = False
         self._batch_s = 0.0  # how long a batch took lately
+        self._away_s = 0.0  # how much of that was waiting
         self._lanes: list[asyncio.Task[None]] = []
-        self._writing: set[UUID] = set()  # devices whose readings a lane is writing just now
+        self._busy = 0  # lanes in use
+        self._impatience: asyncio.TimerHandle | None = None
+        self._writing: set[int] = set()  # devices whose readings a lane is writing just now
 
     def start(self) -> None:
         """Starts the lanes on the running event loop."""
@@ -109,8 +126,31 @@ class IngestQueue:
             raise Overloaded(refused)
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(reading, outcome, self._clock()))
-        self._arrived.set()
+        if self._may_write:
+            self._arrived.set()
+        elif self._impatience is None:
+            self._arm(outcome.get_loop())
         return outcome
+
+    @property
+    def _may_write(self) -> bool:
+        """Whether one lane more is worth using for what waits."""
+        return (
+            self._busy < max(1, self._away_s // _PACE_S)
+            or len(self._waiting) >= self.limits.batch_rows_max
+            or self.age_s >= _PATIENCE_S
+        )
+
+    def _lose_patience(self) -> None:
+        self._impatience = None
+        if self._waiting and self.age_s < _PATIENCE_S:  # the one that it was for has been taken
+            self._arm(asyncio.get_running_loop())
+        else:
+            self._arrived.set()
+
+    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A little late, so that the oldest is certainly of age, whatever the clock rounds."""
+        self._impatience = loop.call_later(_PATIENCE_S * 1.01, self._lose_patience)
 
     async def drain(self) -> None:
         """Takes nothing more in and returns when everything that waited has its outcome, which is by its deadline."""
@@ -122,23 +162,26 @@ class IngestQueue:
         while await self._something_waits():
             if self.limits.linger_s and not self._draining:  # waiting for a lane was waiting for company
                 await asyncio.sleep(max(self.limits.linger_s - self.age_s, 0))
-            batch = self._take()
+            batch = self._take() if self._may_write else []
             if batch:
+                self._busy += 1
                 await self._write(batch)
+                self._busy -= 1
             elif self._waiting:  # only for devices that another lane is writing: that one will say when it is through
                 self._arrived.clear()
                 await self._arrived.wait()
 
     async def _write(self, batch: list[_Waiting]) -> None:
-        devices = {waiting.reading.device_id for waiting in batch}
+        devices = {waiting.reading.device_id.int for waiting in batch}
         self._writing |= devices
         await self._settle(batch)
         self._writing -= devices
         self._arrived.set()
 
     async def _something_waits(self) -> bool:
-        while not self._waiting:
-            if self._draining:
+        """Until a lane has something to write; false when it never will."""
+        while not self._waiting or not self._may_write:
+            if self._draining and not self._waiting:
                 return False
             self._arrived.clear()
             await self._arrived.wait()
@@ -150,7 +193,7 @@ class IngestQueue:
         held: list[_Waiting] = []
         while self._waiting and len(batch) < self.limits.batch_rows_max and len(held) < self.limits.batch_rows_max:
             waiting = self._waiting.popleft()
-            (held if waiting.reading.device_id in self._writing else batch).append(waiting)
+            (held if waiting.reading.device_id.int in self._writing else batch).append(waiting)
         self._waiting.extendleft(reversed(held))
         return batch
 
@@ -167,7 +210,12 @@ class IngestQueue:
                 if not waiting.outcome.done():
                     waiting.outcome.set_exception(error)
             return
-        self._batch_s += (self._clock() - began - self._batch_s) * _SMOOTHING
+        self._learn(len(batch), self._clock() - began)
         for waiting, outcome in zip(batch, outcomes, strict=True):
             if not waiting.outcome.done():  # a client that hung up has cancelled its own
                 waiting.outcome.set_result(outcome)
+
+    def _learn(self, rows: int, took_s: float) -> None:
+        self._batch_s += (took_s - self._batch_s) * _SMOOTHING
+        away_s = max(took_s - rows * _ROW_S, 0.0)
+        self._away_s = min(away_s, self._away_s + (away_s - self._away_s) * _FORGETTING) if self._away_s else away_s
