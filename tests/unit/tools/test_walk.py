@@ -8,7 +8,7 @@ from energy.server import loop_factory
 from support.postgres import TestServer
 from tools import walk
 
-READING_FUNCTIONS_MAX, READING_FILES_MAX = 48, 16
+READING_FUNCTIONS_MAX, READING_FILES_MAX = 47, 16
 
 
 def test_a_reading_passes_through_no_more_functions_and_files_than_agreed(postgres: TestServer) -> None:

@@ -81,7 +81,9 @@ class Committer:
             settled = await self._settle([first_of[id_] for id_ in order], deadline)
         except NotAll as error:
             raise NotAll(_for_each(ids, readings, first_of, dict(zip(order, error.outcomes, strict=True)))) from None
-        outcomes = _for_each(ids, readings, first_of, dict(zip(order, settled, strict=True)))
+        outcome_of = dict(zip(order, settled, strict=True))
+        repeats = len(order) < len(ids)
+        outcomes = _for_each(ids, readings, first_of, outcome_of) if repeats else [outcome_of[id_] for id_ in ids]
         _count(outcomes)
         return outcomes
 

@@ -68,15 +68,14 @@ class Rejudging:
         """These may have been stored, and what they supersede superseded. Without outcomes they are looked up."""
         for place in _places(batch, outcomes or itertools.repeat(None)):
             self._waiting[place.device_id.int, place.reading_id.int] = place
-        self._forget_beyond(WAITING_MAX)
+        if len(self._waiting) > WAITING_MAX:
+            self._forget(len(self._waiting) - WAITING_MAX)
         self._arrived.set()
 
-    def _forget_beyond(self, most: int) -> None:
-        too_many = len(self._waiting) - most
-        if too_many > 0:
-            metrics.NOT_REJUDGED.inc(too_many)
-            for key in list(itertools.islice(self._waiting, too_many)):
-                del self._waiting[key]
+    def _forget(self, too_many: int) -> None:
+        metrics.NOT_REJUDGED.inc(too_many)
+        for key in list(itertools.islice(self._waiting, too_many)):
+            del self._waiting[key]
 
     async def _run(self) -> None:
         while True:

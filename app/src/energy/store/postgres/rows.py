@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from energy.domain.checks import CheckPolicy
@@ -41,6 +42,7 @@ def policy_arguments(policy: CheckPolicy, now: datetime) -> list[object]:
     ]
 
 
+@cache
 def spike_argument(policy: CheckPolicy) -> Decimal:
     """The limit with the digits it was written with."""
     return Decimal(str(policy.spike_kwh_per_day_max))

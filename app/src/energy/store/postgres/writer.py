@@ -11,6 +11,7 @@ record of its own, and its COMMIT waits for the standby to have everything befor
 from __future__ import annotations
 
 import asyncio
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,6 +35,7 @@ from energy.store.postgres.database import Database, Dialect, Plans, Row, Sessio
 from energy.store.postgres.rows import columns_of, doubtful_of, flags_of, policy_arguments, stored_of
 
 Id = tuple[UUID, UUID]
+_id: Callable[[Reading], Id] = operator.attrgetter("device_id", "reading_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +149,6 @@ class CorrectionWriter:
             await self.writer.wait_for_found(session)
             return AlreadySuperseded()
         return (await self.writer.review(session, [correction]))[_id(correction)]
-
-
-def _id(reading: Reading) -> Id:
-    return (reading.device_id, reading.reading_id)
 
 
 def _is_usual(batch: Sequence[Reading]) -> bool:
