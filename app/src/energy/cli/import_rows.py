@@ -265,10 +265,21 @@ class ReadingImporter:
                 repeats.append((line, reading))
         # In the key's order, which the committer wants, by numbers: those are compared a good deal faster.
         batch = sorted(first.values(), key=lambda pair: (pair[1].device_id.int, pair[1].reading_id.int))
-        outcomes = await self._committer.commit([reading for _, reading in batch], self._clock() + _DEADLINE_S)
-        for (line, reading), outcome in zip(batch, outcomes, strict=True):
-            _count(done, line, reading, outcome)
+        await asyncio.gather(*[self._commit_part(part, done) for part in _parts(batch) if part])
         return repeats
+
+    async def _commit_part(self, part: Sequence[tuple[Line, Reading]], done: Imported) -> None:
+        outcomes = await self._committer.commit([reading for _, reading in part], self._clock() + _DEADLINE_S)
+        for (line, reading), outcome in zip(part, outcomes, strict=True):
+            _count(done, line, reading, outcome)
+
+
+def _parts(batch: list[tuple[Line, Reading]]) -> tuple[list[tuple[Line, Reading]], list[tuple[Line, Reading]]]:
+    """Two halves, stored at the same time; the readings of one device stay together, for they are compared with each other."""
+    middle = len(batch) // 2
+    while 0 < middle < len(batch) and batch[middle - 1][1].device_id.int == batch[middle][1].device_id.int:
+        middle += 1
+    return batch[:middle], batch[middle:]
 
 
 def _count(done: Imported, line: Line, reading: Reading, outcome: Outcome) -> None:
