@@ -199,7 +199,10 @@ def _bench(figures: dict[str, Any]) -> str:
         for point in figures["points"]
     ]  # fmt: skip
     head = ["What", "Table", "Clients", "A second", "p99 ms", "Refused", "MiB"]
-    return _table(head, rows) + f"\n{figures['machine']['cores']} cores, shared by client, service and database.\n"
+    notes = [f"{figures['machine']['cores']} cores, shared by client, service and database"]
+    notes += [f"medians of {figures['rounds']} rounds"] if "rounds" in figures else []
+    notes += [figures["noise"]] if figures.get("noise") else []
+    return _table(head, rows) + f"\n{'; '.join(notes)}.\n"
 
 
 def _flat(figures: dict[str, Any]) -> str:

@@ -84,3 +84,30 @@ def test_a_stale_figure_and_an_unknown_one_are_found() -> None:
     assert "\u00a0" in quotes.filled("page.ru.md", stale)
     with pytest.raises(KeyError):
         quotes.filled("page.md", "<!--=peak.acknowledge-->1<!--/-->")
+
+
+def value(name: str) -> float:
+    return quotes.FIGURES[name]()[0]
+
+
+CLAIMS = {
+    "five replicas on the same cores are slower than one": lambda: all(
+        value(f"seed.test{test}_5_p99_ms") > value(f"seed.test{test}_1_p99_ms") for test in (1, 2, 3, 4)
+    ),
+    "single readings miss the aim of 60 %": lambda: value("bench.share_min") < 60,
+    "group commit stores all of the spike, one INSERT at a time sheds": lambda: (
+        value("spike.shed") == 0 < value("overload.shed")
+    ),
+    "nothing acknowledged is lost": lambda: (
+        sum(value(f"{run}.lost") for run in ("overload", "story", "kill", "power")) == 0
+    ),
+    "a new connection with TLS costs the edge more than an open one": lambda: value("edge.handshake_us") > 0,
+    "processes on the same cores add no throughput": lambda: value("scale.single_4") < value("scale.single_1"),
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_what_pages_say_of_the_figures_is_true_of_todays(claim: str) -> None:
+    assert CLAIMS[claim](), (
+        "the figures have changed: say it differently in docs/solution*.md, docs/capacity.md, README*"
+    )
