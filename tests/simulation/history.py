@@ -86,6 +86,7 @@ def play(seed: int) -> History:
         age_max_s=chance.choice((0.1, 2.0, 1000.0)),
         deadline_s=chance.choice((0.5, 2.0)),
         linger_s=chance.choice((0.0, 0.0, 0.0, 0.02)),
+        answers_at_once=chance.choice((1, 2, 32)),
     )
     faults = chance.sample(FAULTS, chance.randint(1, 4))
     database = Database(

@@ -237,6 +237,17 @@ def uses_every_lane_always() -> Mutant:
     return IngestQueue, "_may_write", property(may_write)
 
 
+def leaves_answers_behind_at_the_drain() -> Mutant:
+    """The lanes have ended, and some answers are still to be given."""
+
+    async def drain(self: IngestQueue) -> None:
+        self._draining = True
+        self._arrived.set()
+        await asyncio.gather(*self._lanes)
+
+    return IngestQueue, "drain", drain
+
+
 def answers_whoever_hung_up() -> Mutant:
     """Which is an error, and ends the lane."""
 

@@ -51,6 +51,7 @@ def test_every_promise_of_the_intake_holds_in_every_history(first: int) -> None:
         (mutants.uses_every_lane_always, judge.a_near_database_gets_one_write_at_a_time),
         (mutants.writes_a_device_in_two_lanes, judge.a_device_is_in_one_write_at_a_time),
         (mutants.tells_nobody_that_a_device_is_free, judge.nothing_is_forgotten_at_the_drain),
+        (mutants.leaves_answers_behind_at_the_drain, judge.nothing_is_forgotten_at_the_drain),
         (mutants.answers_whoever_hung_up, judge.nothing_is_forgotten_at_the_drain),
         (mutants.answers_only_the_first_of_a_batch, judge.one_outcome_per_reading),
         (mutants.lingers_when_late, judge.waits_are_bounded),

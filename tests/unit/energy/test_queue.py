@@ -268,3 +268,17 @@ def test_that_the_database_has_moved_far_away_is_believed_after_a_while() -> Non
         return used
 
     assert virtual_loop.run(load()) == [1, 4, 1]
+
+
+async def test_answers_of_a_large_batch_leave_room_for_others_and_for_the_next_batch() -> None:
+    store = ToldStore()
+    queue = a_queue(store, lanes=1, answers_at_once=10)
+    waiting = [queue.submit(a_reading()) for _ in range(100)]
+    await waiting[0]
+    answered = sum(future.done() for future in waiting)
+    next_one = queue.submit(a_reading())
+    await next_one
+    assert answered <= 20
+    assert not waiting[-1].done(), "the lane waited for the answers"
+    await asyncio.gather(*waiting)
+    await queue.drain()

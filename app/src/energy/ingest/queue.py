@@ -53,6 +53,7 @@ class QueueLimits:
     age_max_s: float = 2.0  # who would wait longer has given up: shedding early is kinder than answering late
     deadline_s: float = 10.0  # from being taken in to an answer, whatever happens
     linger_s: float = 0.0
+    answers_at_once: int = 32  # between which the loop does something else: whoever is refused should know it soon
 
 
 class Overloaded(Exception):
@@ -82,6 +83,7 @@ class IngestQueue:
         self._batch_s = 0.0  # how long a batch took lately
         self._away_s = 0.0  # how much of that was waiting
         self._lanes: list[asyncio.Task[None]] = []
+        self._answering: set[asyncio.Task[None]] = set()
         self._busy = 0  # lanes in use
         self._impatience: asyncio.TimerHandle | None = None
         self._writing: set[int] = set()  # devices whose readings a lane is writing just now
@@ -157,6 +159,7 @@ class IngestQueue:
         self._draining = True
         self._arrived.set()
         await asyncio.gather(*self._lanes)
+        await asyncio.gather(*self._answering)
 
     async def _lane(self) -> None:
         while await self._something_waits():
@@ -211,11 +214,26 @@ class IngestQueue:
                     waiting.outcome.set_exception(error)
             return
         self._learn(len(batch), self._clock() - began)
-        for waiting, outcome in zip(batch, outcomes, strict=True):
-            if not waiting.outcome.done():  # a client that hung up has cancelled its own
-                waiting.outcome.set_result(outcome)
+        if len(batch) <= self.limits.answers_at_once:
+            _answer(batch, outcomes)
+        else:  # the lane goes on meanwhile: the database should not wait for answers
+            task = asyncio.create_task(self._answer_in_turns(batch, outcomes), name="answers")
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+
+    async def _answer_in_turns(self, batch: list[_Waiting], outcomes: list[Outcome]) -> None:
+        step = self.limits.answers_at_once
+        for first in range(0, len(batch), step):
+            _answer(batch[first : first + step], outcomes[first : first + step])
+            await asyncio.sleep(0)
 
     def _learn(self, rows: int, took_s: float) -> None:
         self._batch_s += (took_s - self._batch_s) * _SMOOTHING
         away_s = max(took_s - rows * _ROW_S, 0.0)
         self._away_s = min(away_s, self._away_s + (away_s - self._away_s) * _FORGETTING) if self._away_s else away_s
+
+
+def _answer(batch: list[_Waiting], outcomes: list[Outcome]) -> None:
+    for waiting, outcome in zip(batch, outcomes, strict=True):
+        if not waiting.outcome.done():  # a client that hung up has cancelled its own
+            waiting.outcome.set_result(outcome)
