@@ -100,14 +100,14 @@ def test_every_pod_passes_pod_security_restricted(
     values: Path, with_crd: Cluster, control_plane_namespace: str
 ) -> None:
     manifests = of_this_cluster(values)
-    with_crd.kubectl.apply(*(m | {"metadata": m["metadata"] | {"namespace": control_plane_namespace}}
-                             for m in manifests if m["kind"] == "ServiceAccount"))  # fmt: skip
     pods = [(m["metadata"]["name"], pod) for m in manifests if (pod := pod_of(m))]
     assert pods
     for name, pod in pods:  # enforcement acts on Pods only, so each template is created as one
         body: dict[str, Any] = {
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"restartPolicy": "Never"} | pod,
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+            "spec": {"restartPolicy": "Never"} | pod | {"serviceAccountName": "default"},
         }  # fmt: skip
+        body["spec"].pop("priorityClassName", None)  # of a cluster that has it, like accounts that exist
         if any(constraint.get("matchLabelKeys") for constraint in pod.get("topologySpreadConstraints", [])):
             body["metadata"]["labels"] = {"pod-template-hash": "x"}
         with_crd.kubectl(
