@@ -220,7 +220,7 @@ def lanes_used(took_s: float, limits: QueueLimits) -> int:
 
 
 @pytest.mark.parametrize(
-    ("took_s", "lanes"), [(0.0005, 1), (0.003, 1), (0.005, 2), (0.0111, 5), (0.0511, 8)], ids="{}".format
+    ("took_s", "lanes"), [(0.0005, 1), (0.0015, 1), (0.0025, 2), (0.0056, 5), (0.0511, 8)], ids="{}".format
 )
 def test_the_lanes_in_use_follow_from_how_long_a_commit_waits(took_s: float, lanes: int) -> None:
     assert lanes_used(took_s, QueueLimits(lanes=8)) == lanes

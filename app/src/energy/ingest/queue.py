@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 _SMOOTHING = 0.1
 """Share of the newest batch in what a batch takes lately: one slow commit should not shed, ten should."""
 
-_PACE_S = 0.002
+_PACE_S = 0.001
 """A batch that leaves sooner after the last one saves its readings less time than it costs the database."""
 _ROW_S = 0.00004
 """What a row takes at most where commits are quick. The rest of a batch's time is waiting, which lanes share."""
