@@ -97,6 +97,7 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg's classes
                 _refuse_unsafe({name: server[name] for name in ("fsync", "synchronous_commit")})
                 # Kept as it was found: a later change of the server's default must not reach commits that are under way.
                 self._settings["synchronous_commit"] = server["synchronous_commit"]
+        await self.fetchrow(statements.ARRAYS)  # here, or the first reading would wait for two round trips more
         if not pooled:
             await self.execute(_set({**self._settings, **_PLANS[dialect][Plans.EACH]}))
             self.plans = Plans.EACH

@@ -184,6 +184,9 @@ LOCAL_TIME = "SELECT now() AT TIME ZONE $1::text"
 VERSION = "SELECT version()"
 SCHEMA_VERSION = "SELECT version_num FROM alembic_version WHERE NOT EXISTS (SELECT 1 FROM readings LIMIT 0)"
 """Of a schema whose readings can be read too."""
+ARRAYS = "SELECT NULL::uuid[], NULL::timestamptz[], NULL::bool[], NULL::text[]"
+"""Teaches a session the types of a batch's columns: the driver asks the server what an array is, once per session."""
+
 PROMISES = """
 SELECT current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
        current_setting('transaction_read_only') AS read_only
