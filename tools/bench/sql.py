@@ -23,10 +23,13 @@ FROM unnest($1::uuid[], $2::uuid[], string_to_array($3::text, ','), string_to_ar
 BARE_INDEXED = BARE.replace("INTO bare ", "INTO bare_indexed ")
 TABLES = """
 CREATE TABLE IF NOT EXISTS bare (device_id uuid, reading_id uuid, register text, value numeric(12,3), read_at timestamptz, source text);
-CREATE TABLE IF NOT EXISTS bare_indexed (LIKE bare, PRIMARY KEY (device_id, reading_id));
+CREATE TABLE IF NOT EXISTS bare_indexed (LIKE bare, period date DEFAULT current_date, PRIMARY KEY (device_id, reading_id));
 CREATE INDEX IF NOT EXISTS bare_history ON bare_indexed (device_id, register, read_at DESC) INCLUDE (value);
-TRUNCATE bare, bare_indexed
+CREATE INDEX IF NOT EXISTS bare_by_period ON bare_indexed (period, device_id);
+TRUNCATE bare, bare_indexed;
+INSERT INTO bare_indexed SELECT device_id, reading_id, register, value, read_at, source, period FROM readings
 """
+"""With the same indexes as `readings`, and as many rows in them."""
 
 
 def fresh(rows: int) -> list[Reading]:
