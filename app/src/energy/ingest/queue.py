@@ -213,7 +213,10 @@ class IngestQueue:
                 if not waiting.outcome.done():
                     waiting.outcome.set_exception(error)
             return
-        self._learn(len(batch), self._clock() - began)
+        took_s = self._clock() - began
+        self._batch_s += (took_s - self._batch_s) * _SMOOTHING
+        away_s = max(took_s - len(batch) * _ROW_S, 0.0)
+        self._away_s = min(away_s, self._away_s + (away_s - self._away_s) * _FORGETTING) if self._away_s else away_s
         if len(batch) <= self.limits.answers_at_once:
             _answer(batch, outcomes)
         else:  # the lane goes on meanwhile: the database should not wait for answers
@@ -226,11 +229,6 @@ class IngestQueue:
         for first in range(0, len(batch), step):
             _answer(batch[first : first + step], outcomes[first : first + step])
             await asyncio.sleep(0)
-
-    def _learn(self, rows: int, took_s: float) -> None:
-        self._batch_s += (took_s - self._batch_s) * _SMOOTHING
-        away_s = max(took_s - rows * _ROW_S, 0.0)
-        self._away_s = min(away_s, self._away_s + (away_s - self._away_s) * _FORGETTING) if self._away_s else away_s
 
 
 def _answer(batch: list[_Waiting], outcomes: list[Outcome]) -> None:
