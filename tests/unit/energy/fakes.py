@@ -36,6 +36,7 @@ class ToldStore:
         self.faults = list(faults)
         self.poison = poison
         self.batches: list[list[Reading]] = []
+        self.timeouts_s: list[float] = []
         self.stored: dict[tuple[UUID, UUID], Reading] = {}
         self.gate: asyncio.Event | None = None
         self.begun = asyncio.Event()
@@ -45,6 +46,7 @@ class ToldStore:
     async def append(self, batch: Sequence[Reading], timeout_s: float) -> list[Outcome]:
         assert timeout_s > 0
         self.batches.append(list(batch))
+        self.timeouts_s.append(timeout_s)
         self.writing += 1
         self.begun.set()
         self.writing_max = max(self.writing, self.writing_max)

@@ -39,6 +39,8 @@ Id = tuple[int, int]
 
 BACKOFF_FIRST_S = 0.02
 BACKOFF_MAX_S = 0.5
+RETRY_NEEDS_S = 0.05
+"""A retry with less time left is likely to be cut off, and would turn "not stored" into "outcome unknown"."""
 
 _TWO_CONTENTS = "an id occurs twice with different contents"
 _LABELS: dict[type, str] = {
@@ -88,8 +90,8 @@ class Committer:
         return outcomes
 
     async def _settle(self, batch: Sequence[Reading], deadline: float, *, maybe_stored: bool = False) -> list[Outcome]:
-        pause_s = BACKOFF_FIRST_S
-        while (left_s := deadline - self._clock()) > 0:
+        pause_s, needs_s = BACKOFF_FIRST_S, 0.0
+        while (left_s := deadline - self._clock()) > needs_s:
             try:
                 return await self._store.append(batch, left_s)
             except Poisoned as error:
@@ -100,6 +102,7 @@ class Committer:
                 maybe_stored = maybe_stored or isinstance(error, Interrupted)
                 metrics.COMMIT_RETRIES.labels(error.reason).inc()
                 _seldom.warning(error.reason, "a batch of %d could not be committed: %s", len(batch), error)
+            needs_s = RETRY_NEEDS_S
             await self._sleep(min(pause_s * random.uniform(0.5, 1.0), max(deadline - self._clock(), 0)))  # noqa: S311 - jitter, not a secret
             pause_s = min(pause_s * 2, BACKOFF_MAX_S)
         if maybe_stored:
