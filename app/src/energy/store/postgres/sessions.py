@@ -65,22 +65,6 @@ START_UP = {"application_name": "energy"}
 """The one parameter that every pooler passes on."""
 
 
-def _array(oid: int, of: int, name: str) -> dict[str, object]:
-    """A row as the driver's own question for a type has it."""
-    unused = dict.fromkeys(
-        ("basetype", "basetype_name", "range_subtype", "range_subtype_name", "attrtypoids", "attrnames")
-    )
-    return {
-        "oid": oid, "ns": "pg_catalog", "name": f"_{name}", "kind": b"b", "elemtype": of, "elemtype_name": name,
-        "elemdelim": ",", "depth": 0, **unused,
-    }  # fmt: skip
-
-
-_ARRAYS = [_array(2951, 2950, "uuid"), _array(1185, 1184, "timestamptz"), _array(1000, 16, "bool")]
-"""The arrays that batches are sent in, known by the numbers that all servers share: the driver would ask for them on each new
-connection, which behind a slow network costs a first request its deadline."""
-
-
 class UnsafeDatabase(Unavailable):
     """The server may lose what it has acknowledged."""
 
@@ -99,7 +83,6 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg's classes
         self._settings: dict[str, str] = {}
         self.plans: Plans | None = None
         self.retires_at = float("inf")
-        protocol.get_settings().register_data_types(_ARRAYS)
         _notice_a_vanished_peer(transport.get_extra_info("socket"))
 
     async def set_up(self, dialect: Dialect, *, writes: bool, allow_unsafe: bool, pooled: bool) -> None:

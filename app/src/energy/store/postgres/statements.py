@@ -184,7 +184,7 @@ LOCAL_TIME = "SELECT now() AT TIME ZONE $1::text"
 VERSION = "SELECT version()"
 SCHEMA_VERSION = "SELECT version_num FROM alembic_version WHERE NOT EXISTS (SELECT 1 FROM readings LIMIT 0)"
 """Of a schema whose readings can be read too."""
-ARRAYS = "SELECT NULL::uuid[], NULL::timestamptz[], NULL::bool[], NULL::text[]"
+ARRAYS = "SELECT NULL::uuid[], NULL::timestamptz[], NULL::bool[]"
 """Teaches a session the types of a batch's columns: the driver asks the server what an array is, once per session."""
 
 PROMISES = """
