@@ -79,6 +79,19 @@ def start(kubeconfig: Path, rig: Rig) -> Iterator[Start]:
         yield begin
 
 
+async def health(port: int) -> tuple[int, str]:
+    """Of a process that begins."""
+
+    def answered() -> tuple[int, str] | None:
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False)
+        except httpx.TransportError:
+            return None
+        return answer.status_code, answer.text
+
+    return await asyncio.to_thread(until, answered, "the probe is answered", 60) or (0, "")
+
+
 async def minimum_is(rig: Rig, value: int, timeout_s: float = 30) -> None:
     async with asyncio.timeout(timeout_s):
         while await rig.minimum() != value:  # noqa: ASYNC110 - the state is the API server's
@@ -122,7 +135,9 @@ async def test_of_two_replicas_one_acts_and_hands_over_when_it_stops(rig: Rig, s
     await rig.window()
     first = start("--lease-namespace", rig.namespace)
     await minimum_is(rig, 8)
-    second = start("--lease-namespace", rig.namespace)
+    port = free_port()
+    second = start("--lease-namespace", rig.namespace, "--health-port", str(port))
+    await health(port)
     holder = (await rig.get("apis/coordination.k8s.io/v1 leases", "prescaler"))["spec"]["holderIdentity"]
     assert holder.endswith(str(first.pid))
     first.terminate()
@@ -208,15 +223,7 @@ async def test_a_leader_that_vanished_is_replaced_after_its_lease(rig: Rig) -> N
 async def test_the_running_process_answers_probes(start: Start) -> None:
     port = free_port()
     start("--health-port", str(port))
-
-    def health() -> tuple[int, str] | None:
-        try:
-            answer = httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False)
-        except httpx.TransportError:
-            return None
-        return answer.status_code, answer.text
-
-    assert await asyncio.to_thread(until, health, "the probe is answered", 30) == (200, "turning")
+    assert await health(port) == (200, "turning")
 
 
 async def test_the_api_server_itself_counts_no_writes_when_nothing_changes(api: Cluster, rig: Rig) -> None:
