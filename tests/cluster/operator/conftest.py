@@ -90,5 +90,6 @@ async def rig_on(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     await kube.transport("POST", "/api/v1/namespaces", None, namespace)
     try:
         yield Rig(name, kube)
+        await kube.transport("DELETE", f"/api/v1/namespaces/{name}/pods", None, None)  # one that waits takes room
     finally:
         await kube.close()

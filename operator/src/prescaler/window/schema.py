@@ -34,9 +34,9 @@ def checked(raw: object, what: str, *, rules: bool = False) -> Any:
     """`raw`, a "spec" or a list of "exceptions", with the schema's defaults. Raises InvalidSpecError at the first mistake."""
     filled = _filled(raw, _schema(what))
     try:
-        _validator(what)(filled, name_prefix=what)
+        _validator(what, detailed=rules)(filled, name_prefix=what)
     except fastjsonschema.JsonSchemaValueException as error:
-        found = "" if isinstance(error.value, dict | list) else f"; it is {reprlib.repr(error.value)}"
+        found = "" if isinstance(error.value, dict | list | None) else f"; it is {reprlib.repr(error.value)}"
         raise InvalidSpecError(f"{error.message:.{MESSAGE_MAX}}{found}") from error
     for problem in _broken_rules(filled, _schema(what), what) if rules else ():
         raise InvalidSpecError(problem)
@@ -51,9 +51,10 @@ def _schema(what: str) -> Schema:
 
 
 @cache
-def _validator(what: str) -> Callable[..., Any]:
+def _validator(what: str, *, detailed: bool) -> Callable[..., Any]:
+    """`detailed`: a mistake comes with the value that was found. That costs the code of each check its schema, 8 MiB."""
     compiled: Callable[..., Any] = fastjsonschema.compile(
-        _strict(_schema(what)), formats={"date": _is_date}, use_default=False
+        _strict(_schema(what)), formats={"date": _is_date}, use_default=False, detailed_exceptions=detailed
     )
     return compiled
 
