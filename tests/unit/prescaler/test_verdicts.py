@@ -43,15 +43,18 @@ def test_an_alert_looks_at_one_operator_only(alert: str) -> None:
 
 def test_every_reason_for_not_being_applied_is_in_its_runbook() -> None:
     """Of the conditions that somebody is told about, what to do stands on the page."""
-    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "operator/src/prescaler").rglob("*.py"))
+    folder = ROOT / "operator/src/prescaler/window"
+    minimum, capacity, assess = (
+        (folder / f"{n}.py").read_text(encoding="utf-8") for n in ("minimum", "capacity", "assess")
+    )
     page = (ROOT / "docs/runbooks/BillingWindowNotApplied.md").read_text(encoding="utf-8")
-    facts = set(re.findall(r'Fact\("(\w+)"', sources)) - {"HigherMinimumKept", "Overwritten", "StillStarting"}
+    facts = set(re.findall(r'Fact\("(\w+)"', minimum)) - {"HigherMinimumKept", "Overwritten"}
     told = facts | {"InvalidSpec", "TargetNotFound", "TargetUnreadable", "WriteRefused", "WriteFailed", "OperatorError"}
     assert {reason for reason in told if f"`{reason}`" not in page} == set()
-    shortages = (
-        {"StillStarting"}
-        | set(re.findall(r'Shortage\(\s*"(\w+)"', sources))
-        | set(re.findall(r'return "(\w+)", f?"', sources))
+    causes = (ROOT / "operator/src/prescaler/kube/around.py").read_text(encoding="utf-8")
+    shortages = set(re.findall(r'Fact\(\s*"(\w+)"', capacity + assess)) | set(
+        re.findall(r'return "(\w+)", f?"', causes)
     )
+    assert {"Quota", "StillStarting", "ImagePull"} <= shortages
     page = (ROOT / "docs/runbooks/BillingWindowWontBeReady.md").read_text(encoding="utf-8")
     assert {reason for reason in shortages if f"`{reason}`" not in page} == set()
