@@ -212,6 +212,7 @@ BAD_ADDRESSES: dict[str, tuple[str, str, tuple[int, ...]]] = {
     "a trailing slash": ("POST", "/v1/values/", (404,)),
     "a device that is no UUID": ("GET", "/v1/devices/17/readings", (422,)),
     "a zero byte in an account": ("GET", "/v1/accounts/a%00b/readings", (422,)),
+    "a zero byte in the place to go on from": ("GET", "/v1/keys?after=%00", (422,)),
     "a limit of 0": ("GET", f"/v1/devices/{DEVICE}/readings?limit=0", (422,)),
     "a limit of a million": ("GET", f"/v1/devices/{DEVICE}/readings?limit=1000000", (422,)),
     "a limit of 40 digits": ("GET", f"/v1/devices/{DEVICE}/readings?limit={'9' * 40}", (422,)),

@@ -116,6 +116,15 @@ def test_an_id_twice_in_a_batch_is_one_reading(client: httpx.Client, service: Se
     assert stored(service, device) == 1
 
 
+@pytest.mark.parametrize("between", [0, 499, 1_200])
+def test_an_id_twice_in_a_batch_is_stored_once_however_far_apart(client: httpx.Client, between: int) -> None:
+    again = reading(uuid4(), 5, reading_id=str(uuid4()))
+    others = [reading(uuid4(), 1) for _ in range(between)]
+    answer = client.post("/v1/readings/batch", json=[again, *others, again]).json()
+    assert (answer["stored"], answer["replayed"]) == (between + 1, 1)
+    assert [answer["items"][at]["status"] for at in (0, -1)] == [201, 200]
+
+
 @pytest.mark.parametrize("wrong", ["malformed", "conflict", "doubtful", "twice"])
 def test_atomic_stores_nothing_when_one_cannot_be_stored(
     client: httpx.Client, service: ServiceThread, wrong: str

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from energy import metrics
 from energy.domain.reading import Committed, Outcome, Reading, Undecided
@@ -147,6 +148,9 @@ class Batch:
         try:
             for at in range(0, len(readings), at_a_time):
                 rows = readings[at : at + at_a_time]
+                if at:  # or an id of an earlier part would look like an attempt of this one: stored, not found again
+                    later = timedelta(microseconds=at)
+                    rows = [replace(reading, received_at=reading.received_at + later) for reading in rows]
                 metrics.BATCH_ROWS.observe(len(rows))
                 outcomes += await committer.commit(rows, deadline)
             return outcomes

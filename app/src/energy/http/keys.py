@@ -87,7 +87,9 @@ class KeyPage(msgspec.Struct):
 class KeyParameters(msgspec.Struct):
     """Which keys."""
 
-    after: Annotated[str, Meta(max_length=128, description="`next_after` of the page before.")] = ""
+    after: Annotated[str, Meta(max_length=128, pattern=r"^[!-~]*$", description="`next_after` of the page before.")] = (
+        ""
+    )
     limit: Annotated[int, Meta(ge=1, le=KEYS_AT_ONCE_MAX, description="Most keys of the page.")] = 100
 
 
