@@ -122,6 +122,15 @@ def test_the_source_is_never_overwritten(database: str, tmp_path: Path) -> None:
         assert file.read_bytes() == before
 
 
+@pytest.mark.parametrize("refused", ["absent/refused.csv", "."])
+def test_nothing_is_stored_when_refused_lines_could_not_be_kept(database: str, tmp_path: Path, refused: str) -> None:
+    file = write(tmp_path / "a.csv", "device_id,value,read_at", f"{uuid4()},5,{OCTOBER}", f"{uuid4()},x,{OCTOBER}")
+    run = energy("import", "readings", str(file), "--refused", str(tmp_path / refused), database_url=database)
+    assert run.returncode == 2, run.stdout + run.stderr
+    assert "name another file" in run.stderr
+    assert count(database) == 0
+
+
 def test_a_file_that_was_there_survives_an_import_without_refusals(database: str, tmp_path: Path) -> None:
     other = write(tmp_path / "other.csv", "mine")
     file = write(tmp_path / "a.csv", "device_id,value,read_at", f"{uuid4()},5,{OCTOBER}")

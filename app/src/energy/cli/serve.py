@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import tempfile
+import time
 
 import typer
 from rich.console import Console
@@ -30,6 +31,9 @@ from energy.tracing import traced
 
 log = logging.getLogger(__name__)
 
+OWN_PATIENCE_S = 30.0
+"""How long our own database may take to come back while we start: it is looked after every second, and recovers in seconds."""
+_LOOKS_AGAIN_S = 0.2
 _GC_OBJECTS = 20_000
 """Requests make no cycles; looking for them every 700 objects costs a twentieth of the throughput."""
 _DSN_VARIABLE = "ENERGY_DATABASE_URL"
@@ -69,8 +73,8 @@ async def _migrate(settings: Settings, dsn: str) -> str:
     from energy.store import migrations  # noqa: PLC0415 - takes as long to load as all the rest; see store/schema.py
 
     database = database_of(settings, dsn)
-    await database.connect()
     try:
+        await _reach(database, OWN_PATIENCE_S if settings.database_url is None else 0.0)
         cockroach = database.dialect is Dialect.COCKROACH
         version = await migrations.migrate(dsn, cockroach=cockroach, timeout_s=settings.database_connect_timeout_s)
         if settings.bootstrap_admin_key is not None:
@@ -78,6 +82,20 @@ async def _migrate(settings: Settings, dsn: str) -> str:
         return version
     finally:
         await database.close()
+
+
+async def _reach(database: Database, patience_s: float) -> None:
+    """Our own database that dies while we start is started again by who watches it; somebody else's is said to be away at once."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return await database.connect()
+        except UnsafeDatabase:
+            raise
+        except Unavailable:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_LOOKS_AGAIN_S)
 
 
 async def _refuse_unsafe(settings: Settings, dsn: str) -> None:

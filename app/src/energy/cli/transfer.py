@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import csv
 import gc
+import os
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -121,6 +122,10 @@ def import_file(
     target = refused or Path(f"{kind.value if file == files.STANDARD else file}.refused.csv")
     if file != files.STANDARD and target.exists() and target.samefile(file):
         raise typer.BadParameter("refused lines would overwrite the file itself; name another", param_hint="--refused")
+    if target.is_dir() or not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise typer.BadParameter(
+            f"refused lines cannot be written to {target}; name another file", param_hint="--refused"
+        )
     with database_with_schema(settings) as dsn, _seldom_collected():
         counts, seconds = asyncio.run(_import(settings, dsn, _Job(kind, file, target, encoding, times)))
     before = f" {counts.repeated} stored before," if kind is Kind.READINGS else ""
