@@ -9,6 +9,7 @@ from functools import lru_cache
 import pytest
 
 from docs.pages import ROOT, pages
+from energy.domain.reading import NEEDS_CONFIRMATION, Flag
 from energy.wire.problems import KINDS
 
 TEXT = pages()["docs/guarantees.md"].text
@@ -96,3 +97,10 @@ def test_a_misspelt_or_missing_row_is_found(right: str, wrong: str) -> None:
 def test_a_misspelt_code_in_the_text_is_found() -> None:
     assert unknown_codes("503 `outcome_unknown`") == set()
     assert unknown_codes("503 `outcome_unkown`") == {"outcome_unkown"}
+
+
+def test_every_flag_of_a_reading_is_explained() -> None:
+    explained = set(re.findall(r"^\| `(\w+)`(?: \\\*)? \|", TEXT, re.MULTILINE))
+    assert {flag.value for flag in Flag} <= explained
+    asked = set(re.findall(r"^\| `(\w+)` \\\* \|", TEXT, re.MULTILINE))
+    assert asked == {flag.value for flag in NEEDS_CONFIRMATION}
