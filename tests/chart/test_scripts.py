@@ -248,7 +248,10 @@ def sign(machine: Path, step: str) -> Path:
     for path, name in places.items():
         text = re.sub(rf"(?<![\w$\"]){path}\b", str(machine / name), text).replace(f'"{path}', f'"{machine / name}')
     (machine / "certificates.sh").write_text(text)
-    shutil.copy(ROOT / "tools/standin/cockroach.py", machine / "standin.py")
+    standin = Path("tools", "standin")
+    (machine / standin).mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / standin / "cockroach.py", machine / "standin.py")
+    shutil.copy(ROOT / standin / "certificates.py", machine / standin)
     (machine / "cockroach").write_text(f'#!/bin/sh\nexec {sys.executable} {machine}/standin.py "$@"\n')
     (machine / "cockroach").chmod(0o755)
     nobody = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.getuid() == 0 else []
