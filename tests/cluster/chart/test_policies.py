@@ -25,8 +25,11 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300, func_only=True)]
 
 WORLD = 9999  # a port that no policy names
 DATABASE = 5432
-OUTSIDERS = ("client", "scraper", "stranger")
+OUTSIDERS = ("client", "scraper", "manager", "stranger")
 ENFORCED_WITHIN_S = 90.0
+INSTANCES = ("postgresql", "postgresql-2")  # CloudNativePG's operator makes their pods, with these ports
+INSTANCE_PORTS = {"postgresql": 5432, "metrics": 9187, "status": 8000}
+CNPG = "--api-versions=postgresql.cnpg.io/v1"
 _COMPONENT = "app.kubernetes.io/component"
 _LISTENS = """
 import signal, socket, sys
@@ -109,6 +112,26 @@ CASES = {
             "scraper": {"app:http", "operator:metrics"},
         },
     ),
+    "on CloudNativePG": Case(
+        (
+            {
+                "database": {"kind": "cloudnativepg"},
+                "networkPolicy": {"scrapers": [peer("scraper")], "cloudnativepg": {"operator": [peer("manager")]}},
+            },
+        ),
+        frozenset({"app:http"}),
+        {
+            "app": {"postgresql:postgresql", "postgresql-2:postgresql"},
+            "migrate": {"postgresql:postgresql", "postgresql-2:postgresql", "kubernetes"},
+            "postgresql": {"postgresql-2:postgresql", "postgresql-2:status", "kubernetes"},
+            "postgresql-2": {"postgresql:postgresql", "postgresql:status", "kubernetes"},
+            "operator": {"kubernetes"},
+            "operator-release": {"kubernetes"},
+            "test": {"app:http"},
+            "manager": {f"{name}:{port}" for name in INSTANCES for port in ("postgresql", "status")},
+            "scraper": {"operator:metrics", *(f"{name}:metrics" for name in INSTANCES)},
+        },
+    ),
 }
 
 
@@ -127,7 +150,7 @@ def test_each_component_reaches_what_it_needs_and_nobody_anything_else(
     case: Case, one_node: Cluster, one_node_namespace: str, elsewhere: str, tmp_path: Path
 ) -> None:
     rendered = list(
-        yaml.safe_load_all(Release(one_node, one_node_namespace, tmp_path, *case.values).template(hooks=True))
+        yaml.safe_load_all(Release(one_node, one_node_namespace, tmp_path, *case.values).template(CNPG, hooks=True))
     )
     one_node.kubectl.apply(
         *(
@@ -135,7 +158,7 @@ def test_each_component_reaches_what_it_needs_and_nobody_anything_else(
             for m in of_kind(rendered, "NetworkPolicy")
         )
     )
-    components = dict(pods_of(rendered))
+    components = dict(pods_of(rendered)) | dict(instances_of(rendered))
     ports = {"database": DATABASE, "world": WORLD} | {n: p for _, own in components.values() for n, p in own.items()}
     pods = [
         *(stand_in(name, one_node_namespace, labels, own, ports) for name, (labels, own) in components.items()),
@@ -175,6 +198,14 @@ def pods_of(rendered: list[Manifest]) -> Iterator[tuple[str, tuple[dict[str, str
         labels = template["metadata"]["labels"]
         ports = {p["name"]: p["containerPort"] for c in spec["containers"] for p in c.get("ports", [])}
         yield labels[_COMPONENT], (labels, ports)
+
+
+def instances_of(rendered: list[Manifest]) -> Iterator[tuple[str, tuple[dict[str, str], dict[str, int]]]]:
+    """The same of the pods that CloudNativePG makes: what their policy says that they are."""
+    for policy in of_kind(rendered, "NetworkPolicy"):
+        labels = policy["spec"]["podSelector"]["matchLabels"]
+        if "cnpg.io/cluster" in labels:
+            yield from ((name, (labels, INSTANCE_PORTS)) for name in INSTANCES)
 
 
 def stand_in(name: str, namespace: str, labels: dict[str, str], own: dict[str, int], ports: dict[str, int]) -> Manifest:
