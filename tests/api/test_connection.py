@@ -74,6 +74,15 @@ def test_a_connection_that_asks_nothing_is_closed(hasty: ServiceThread, asked: b
         assert connection.closed()
 
 
+@pytest.mark.parametrize("behind", [b"", b"GET /livez HTT"], ids=["whole", "with the start of another behind it"])
+def test_a_client_that_sends_no_more_gets_its_answer_then_the_end(service: ServiceThread, behind: bytes) -> None:
+    with closing(RawConnection(service, SOON_S)) as connection:
+        connection.send(request("POST", "/v1/values", value()) + behind)
+        connection.socket.shutdown(socket.SHUT_WR)
+        assert connection.answer().status == 201
+        assert connection.closed()
+
+
 def test_a_client_that_does_not_read_its_answers_is_cut_off(hasty: ServiceThread) -> None:
     """Whoever asks for much and reads nothing would hold its answers in memory, and one of the connections, for ever."""
     with closing(socket.socket()) as deaf:

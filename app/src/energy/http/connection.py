@@ -114,7 +114,7 @@ class Connection(HttpToolsProtocol):
         self._limits = limits
         self._header_bytes = self._piece_bytes = 0
         self._complete: object = None  # the scope of the last request that has arrived as a whole
-        self._refused = False
+        self._refused = self._ended = False
         self._deadline: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
         self._held, self._held_at = b"", 0
@@ -132,6 +132,8 @@ class Connection(HttpToolsProtocol):
     @property
     def still_sending(self) -> bool:
         """Whether the client may be in the middle of something that nobody will read."""
+        if self._ended:
+            return False
         return self._in_message or self._refused or (bool(self.cycle) and not self.cycle.keep_alive)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
@@ -182,6 +184,16 @@ class Connection(HttpToolsProtocol):
             self._read_on()
         else:
             self._read(data)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's answers nothing, as if the client were gone
+        """A client that has sent all it will may still read: what it has asked as a whole is answered, then the connection ends."""
+        asked = bool(self.cycle) and (self._refused or self.cycle.scope is self._complete)
+        if not asked or self.cycle.response_complete or self.transport.is_closing():
+            return False
+        self._ended = True
+        self._unwatch()
+        self.cycle.keep_alive = False
+        return True
 
     @property
     def holds_back(self) -> bool:
