@@ -21,7 +21,7 @@ from support.raw import RawConnection, exchange, request
 from support.service import ServiceThread, client_of
 from tools.local.waiting import until
 
-ESTABLISHED = 1  # the kernel's name for it
+OPEN = (1, 4, 5)  # ESTABLISHED, FIN_WAIT1 and FIN_WAIT2: the service has not hung up
 TIMEOUT_S = 0.5
 SOON_S = 5.0
 
@@ -83,15 +83,16 @@ def test_a_client_that_sends_no_more_gets_its_answer_then_the_end(service: Servi
         assert connection.closed()
 
 
-def test_a_client_that_does_not_read_its_answers_is_cut_off(hasty: ServiceThread) -> None:
+@pytest.mark.parametrize("ends", [None, socket.SHUT_WR], ids=["may go on", "sends no more"])
+def test_a_client_that_does_not_read_its_answers_is_cut_off(hasty: ServiceThread, ends: int | None) -> None:
     """Whoever asks for much and reads nothing would hold its answers in memory, and one of the connections, for ever."""
     with closing(socket.socket()) as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         deaf.connect(hasty.address)
         deaf.sendall(request("GET", "/openapi.json") * 200)
-        until(
-            lambda: deaf.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO) != ESTABLISHED, "the connection's end", SOON_S
-        )
+        if ends is not None:
+            deaf.shutdown(ends)
+        until(lambda: deaf.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO) not in OPEN, "the connection's end", SOON_S)
 
 
 def test_a_client_that_reads_slowly_gets_its_whole_answer(hasty: ServiceThread) -> None:
@@ -129,6 +130,14 @@ def test_a_thousand_requests_sent_ahead_are_answered_in_order(service: ServiceTh
         statuses = [connection.answer("GET").status for _ in paths]
         sending.join()
     assert statuses == [200, 200, 404, 405] * 250
+
+
+def test_all_that_was_asked_before_a_client_sends_no_more_is_answered(service: ServiceThread) -> None:
+    with closing(RawConnection(service, SOON_S)) as connection:
+        connection.send(request("GET", "/livez") * 1_000)
+        connection.socket.shutdown(socket.SHUT_WR)
+        assert [connection.answer("GET").status for _ in range(1_000)] == [200] * 1_000
+        assert connection.closed()
 
 
 def test_a_body_in_chunks_of_a_byte_is_whole(service: ServiceThread) -> None:
@@ -224,6 +233,17 @@ def test_connections_beyond_the_limit_are_answered_503(start_service: StartServi
         assert int(answer.headers["retry-after"]) > 0
     with client_of(service) as client:
         client.get("/livez").raise_for_status()
+
+
+def test_clients_that_send_no_more_count_as_connections_until_their_answer(start_service: StartService) -> None:
+    service = start_service(connections_max=10, request_timeout_s=1, body_timeout_s=TIMEOUT_S)
+    with locked_readings(service.dsn), ExitStack() as opened:
+        for _ in range(10):
+            waiting = opened.enter_context(closing(RawConnection(service, SOON_S)))
+            waiting.send(request("POST", "/v1/values", value()))
+            waiting.socket.shutdown(socket.SHUT_WR)
+        assert exchange(service, request("GET", "/livez")).status == 503
+        until(lambda: exchange(service, request("GET", "/livez")).status == 200, "the deadline of those", SOON_S)
 
 
 def test_refusals_of_every_kind_are_counted_and_have_an_id(hasty: ServiceThread) -> None:
