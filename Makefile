@@ -13,7 +13,8 @@ TESTS := $(patsubst %/,%,$(filter-out tests/__pycache__/,$(wildcard tests/*/)))
 
 .PHONY: help
 help: ## This list
-	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  \033[36m%-18s\033[0m %s\n", $$1, $$2}'
+	@test -t 1 && colour='36' || colour=''; grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sort | \
+	  awk -F ':.*## ' -v colour="$$colour" '{printf (colour ? "  \033[" colour "m%-18s\033[0m %s\n" : "  %-18s %s\n"), $$1, $$2}'
 
 # ── the environment ──────────────────────────────────────────────────────────────────────────────
 
@@ -80,6 +81,7 @@ same-cases: $(VENV)/ready ## Two runs of the gate have the same tests and cases
 
 .PHONY: clean
 clean: ## Remove what was built; keeps build/data
-	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis $(VENV)
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache $(VENV)
+	@test ! -d build || find build -mindepth 1 -maxdepth 1 ! -name data -exec rm -rf {} +
 
 include $(wildcard make/*.mk)

@@ -35,6 +35,8 @@ PROBES = {
     "/metrics": "For Prometheus: [metrics](metrics.md).",
     "/docs": "This page's longer form, to try out.",
     "/openapi.json": "The same for programs.",
+    "/problems": "Every refusal, for people.",
+    "/problems/{code}": "What holds after one refusal, and what to do: the `type` of its problem document.",
 }
 
 

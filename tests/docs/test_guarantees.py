@@ -52,6 +52,11 @@ def test_every_refusal_has_a_row_and_every_row_is_a_refusal() -> None:
     assert len(ROW.findall(TEXT)) == len(KINDS), "a code has two rows"
 
 
+def test_the_page_and_the_service_say_the_same_of_each_refusal() -> None:
+    said = dict(re.findall(r"^\| \d{3} \| `(\w+)` \| (.*? \| .*?) \| `", TEXT, re.MULTILINE))
+    assert said == {code: f"{kind.holds} | {kind.next}" for code, kind in KINDS.items()}
+
+
 def test_the_text_names_no_code_that_is_never_answered() -> None:
     assert unknown_codes(TEXT) == set()
 

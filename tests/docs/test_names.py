@@ -17,6 +17,7 @@ import yaml
 
 from docs.pages import ROOT, Page, pages
 from energy.cli.main import app
+from energy.wire.problems import KINDS, type_of
 from prescaler.cli import main as prescaler_cli
 from tools.reference import PROBES, alerts, fields, metrics, openapi
 
@@ -56,7 +57,8 @@ def metric_names() -> set[str]:
 
 @lru_cache
 def requests() -> set[str]:
-    return {_shape(path) for path in openapi()["paths"]} | set(PROBES) | {"/", "/healthz"}
+    documented = {_shape(path) for path in (*openapi()["paths"], *PROBES)}
+    return documented | {type_of(code) for code in KINDS} | {"/", "/healthz"}
 
 
 def _shape(path: str) -> str:

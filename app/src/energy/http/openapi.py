@@ -211,7 +211,7 @@ def _operations(limits: Limits) -> Sequence[Operation]:
         ),
         Operation(
             "get", "/v1/progress", "progress", "billing",
-            "How many of the expected meters are in for a period (default: the current one).",
+            "How many of the expected meters are in for a period (default: the current one), and how many of their readings have a flag.",
             {200: _answer("The figures.", ProgressOut)}, _REFUSED_QUERY, _parameters(ProgressParameters, "query"),
         ),
         Operation(

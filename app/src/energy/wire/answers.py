@@ -88,7 +88,10 @@ class WindowOut(msgspec.Struct):
 
 
 class ProgressOut(msgspec.Struct):
-    """How many of the expected meters have sent a reading for the period. Where counting takes long, as of a minute or two ago."""
+    """How many of the expected meters have sent a reading for the period. Where counting takes long, as of a minute or two ago.
+
+    `expected` and `received` count meters; `flagged` counts their readings, and a meter may have several.
+    """
 
     period: Month
     expected: int
@@ -127,7 +130,10 @@ class NeighbourOut(msgspec.Struct):
 
 
 class ProblemOut(msgspec.Struct, omit_defaults=True):
-    """A refusal (RFC 9457). `previous`, `next` and `flags` come with a doubtful reading, `items` with an atomic batch."""
+    """A refusal (RFC 9457); its `type` is a page of this service.
+
+    `previous`, `next` and `flags` come with a doubtful reading, `items` with an atomic batch.
+    """
 
     type: str
     title: str
