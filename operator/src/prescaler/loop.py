@@ -18,12 +18,13 @@ from prescaler import metrics
 from prescaler.clock import Clock
 from prescaler.kube.around import AROUND_KEPT_S, Around, look_around
 from prescaler.kube.client import Kube, KubeError
-from prescaler.kube.fetched import Fetched
+from prescaler.kube.fetched import Fetched, Held
 from prescaler.kube.lease import LeaderLease
 from prescaler.kube.objects import BillingWindow, Scale
 from prescaler.kube.see import TARGET_KINDS, WORKLOAD_KINDS, Seen, list_windows, see
-from prescaler.window.assess import Assessment, World, assess
+from prescaler.window.assess import Assessment, assess
 from prescaler.window.carry_out import LeadershipLostError, Outcome, carry_out
+from prescaler.window.case import World
 from prescaler.window.declared import CONFIG_MAP_KEPT_S, Declarations, Declared, list_reader
 from prescaler.window.pods import Pods, ScaleKey, Watched, claimed, pods_of, watched_of
 from prescaler.window.raised import held
@@ -84,7 +85,7 @@ class Loop:
 
         self._lists = fetched(list_reader(kube), CONFIG_MAP_KEPT_S)
         self._peaks = fetched(peak_reader(replay_urls), PEAK_KEPT_S)
-        self._scales: Fetched[ScaleKey, Scale | None] = fetched(lambda key: kube.scale(*key), SCALE_KEPT_S)
+        self._scales: Fetched[ScaleKey, Scale] = fetched(lambda key: kube.scale(*key), SCALE_KEPT_S)
         self._around: Fetched[Scopes, Around] = fetched(lambda scopes: look_around(kube, scopes), AROUND_KEPT_S)
         self._fetched: tuple[Fetched[Any, Any], ...] = (self._lists, self._peaks, self._scales, self._around)
         self._declarations = Declarations(self._lists, self._peaks)
@@ -218,10 +219,12 @@ class Loop:
     def _pods(self, watched: Sequence[Watched], seen: Seen, scopes: Scopes) -> dict[str, Pods]:
         """What surrounds the targets is asked for only where it explains something: fewer pods Ready than needed."""
         keys = {w.uid: key for w in watched if (key := w.scale_key) is not None}
-        scales = {uid: self._scales.want(key).value for uid, key in keys.items()}
-        if any((pods_of(w, seen).ready or 0) < w.need for w in watched):
-            seen.around = self._around.want(scopes).value
-        return {w.uid: pods_of(w, seen, scales.get(w.uid)) for w in watched}
+        scales = {uid: self._scales.want(key) for uid, key in keys.items()}
+        around: Held[Around] = Held()
+        if any((pods_of(w, seen, around, scales.get(w.uid)).ready or 0) < w.need for w in watched):
+            around = self._around.want(scopes)
+            seen.around = around.value
+        return {w.uid: pods_of(w, seen, around, scales.get(w.uid)) for w in watched}
 
     # ── one object ───────────────────────────────────────────────────────────────────────────────
 

@@ -247,6 +247,18 @@ async def test_an_api_server_that_is_away_ends_the_pass_and_not_the_loop(rig: Ri
     assert await rig.minimum() == 8
 
 
+@pytest.mark.parametrize(
+    "asked", ["86400", "9" * 400, "\u00b2", "-1", "soon"], ids=["a day", "for ever", "²", "-1", "soon"]
+)
+async def test_an_answer_decides_for_a_minute_at_most_how_long_nobody_looks(rig: Rig, asked: str) -> None:
+    await rig.hpa()
+    await rig.window()
+    rig.kube.answers.append(("GET /apis/prescaler", 429, asked))
+    assert await rig.loop._turn() <= 60
+    await rig.tick(INSIDE)
+    assert await rig.minimum() == 8
+
+
 @pytest.mark.parametrize("mode", ["Preview", "Suspended"])
 async def test_what_does_not_act_shows_no_figures_that_could_page_anybody(rig: Rig, mode: str) -> None:
     await rig.hpa(high=5)

@@ -19,7 +19,13 @@ ROOT = Path(__file__).parents[3]
 HERE = Path(__file__).parent
 PLAN = ("test_plan.py", "test_plan_oracle.py", "test_exceptions.py")
 POLICY = ("test_policies.py", "test_edits.py", "test_containment.py", "test_rules.py")
-TOLD = ("test_ready_at_start.py", "test_history.py", "test_capacity.py", "test_containment.py")
+TOLD = (
+    "test_warned_in_time.py",
+    "test_ready_at_start.py",
+    "test_history.py",
+    "test_capacity.py",
+    "test_containment.py",
+)
 
 MUTANTS = [
     pytest.param("plan/planner.py", "yield step(demand.start - lead_s,", "yield step(demand.start,", PLAN, id="no lead time"),
@@ -41,7 +47,15 @@ MUTANTS = [
     pytest.param("window/conclude.py", 'if failure is not None:\n        verdicts["Ready"]', 'if False:\n        verdicts["Ready"]', POLICY, id="a failing write is silent"),
     pytest.param("window/conclude.py", "DRIFT_HELD = timedelta(minutes=30)", "DRIFT_HELD = timedelta(0)", POLICY, id="a fight is told each time"),
     pytest.param("window/assess.py", "    if ready is None:", "    if False:", POLICY, id="unknown pods are none"),
-    pytest.param("window/assess.py", "declared.lead / 2]", "declared.lead / 4]", TOLD, id="slow pods are told late"),
+    pytest.param("window/readiness.py", "declared.lead / 2 and", "declared.lead / 4 and", TOLD, id="slow pods are told late"),
+    pytest.param("window/readiness.py", "ready is None or ready <", "ready is not None and ready <", TOLD, id="unknown pods are enough"),
+    pytest.param("window/readiness.py", "ready is not None or unseen is not None", "ready is not None", TOLD, id="nobody is told of what can't be seen"),
+    pytest.param("window/readiness.py", "run.min_replicas >= case.within_maximum(opening)", "True", TOLD, id="a missed higher day is forgiven"),
+    pytest.param("window/readiness.py", "run.ready_at is not None", "True", TOLD, id="a missed start is forgiven"),
+    pytest.param("window/readiness.py", "and not _was_ready(case, d)", "", TOLD, id="a rolling update wakes people"),
+    pytest.param("window/pods.py", "scale.problem or around.problem", "None", TOLD, id="what was seen earlier is the present"),
+    pytest.param("window/pods.py", "and ref.api_version.rpartition", "or ref.api_version.rpartition", TOLD, id="kinds of other groups are Deployments"),
+    pytest.param("plan/planner.py", "if d.start <= soon and at < d.end", "if at < d.start <= soon", TOLD, id="what is open is not due"),
     pytest.param("window/history.py", "seen = not look.first and", "seen =", TOLD, id="a start that nobody saw is claimed"),
     pytest.param("window/history.py", "run.raised_at is None and look.raised", "run.raised_at is None", TOLD, id="a raise that was none is measured"),
     pytest.param("window/history.py", "LEAD_FACTOR = 2", "LEAD_FACTOR = 1", TOLD, id="a lead time without margin"),

@@ -44,17 +44,17 @@ def test_an_alert_looks_at_one_operator_only(alert: str) -> None:
 def test_every_reason_for_not_being_applied_is_in_its_runbook() -> None:
     """Of the conditions that somebody is told about, what to do stands on the page."""
     folder = ROOT / "operator/src/prescaler/window"
-    minimum, capacity, assess = (
-        (folder / f"{n}.py").read_text(encoding="utf-8") for n in ("minimum", "capacity", "assess")
+    minimum, capacity, case, pods, readiness = (
+        (folder / f"{n}.py").read_text(encoding="utf-8") for n in ("minimum", "capacity", "case", "pods", "readiness")
     )
     page = (ROOT / "docs/runbooks/BillingWindowNotApplied.md").read_text(encoding="utf-8")
     facts = set(re.findall(r'Fact\("(\w+)"', minimum)) - {"HigherMinimumKept", "Overwritten"}
-    told = facts | {"InvalidSpec", "TargetNotFound", "TargetUnreadable", "WriteRefused", "WriteFailed", "OperatorError"}
+    targets = facts | set(re.findall(r'Fact\("(\w+)"', case))
+    told = targets | {"InvalidSpec", "WriteRefused", "WriteFailed", "OperatorError"}
     assert {reason for reason in told if f"`{reason}`" not in page} == set()
     causes = (ROOT / "operator/src/prescaler/kube/around.py").read_text(encoding="utf-8")
-    shortages = set(re.findall(r'Fact\(\s*"(\w+)"', capacity + assess)) | set(
-        re.findall(r'return "(\w+)", f?"', causes)
-    )
-    assert {"Quota", "StillStarting", "ImagePull"} <= shortages
+    shortages = set(re.findall(r'Fact\(\s*"(\w+)"', capacity + pods + readiness)) - {"NotReadYet"}
+    shortages |= set(re.findall(r'return "(\w+)", f?"', causes)) | targets
+    assert {"Quota", "StillStarting", "ImagePull", "PodsUnseen", "TargetAtZero"} <= shortages
     page = (ROOT / "docs/runbooks/BillingWindowWontBeReady.md").read_text(encoding="utf-8")
     assert {reason for reason in shortages if f"`{reason}`" not in page} == set()

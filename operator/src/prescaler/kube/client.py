@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 PAGE_SIZE = 250  # bounds what one answer may take in memory
 REQUEST_TIMEOUT_S = 10.0
 CONNECTIONS_MAX = 20
+RETRY_AFTER_MAX_S = 60.0
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -131,13 +132,13 @@ class Kube:
             raise
         return _understood(body, kind.type)
 
-    async def scale(self, api_version: str, kind: str, namespace: str, name: str) -> o.Scale | None:
+    async def scale(self, api_version: str, kind: str, namespace: str, name: str) -> o.Scale:
         """The scale subresource of an object whose kind is known by name only."""
         prefix = "/".join(_segment(part) for part in ("apis" if "/" in api_version else "api", *api_version.split("/")))
         known = _understood(await self._request("GET", f"/{prefix}", "discovery"), o.ApiResources)
         plural = next((r.name for r in known.resources if r.kind == kind and "/" not in r.name), None)
         if plural is None:
-            return None
+            raise KubeError(404, f"{api_version} has no kind {kind}")
         resource = Kind(prefix, plural, o.Scale)
         return _understood(await self._request("GET", resource.path(namespace, name, "scale"), "scale"), o.Scale)
 
@@ -225,4 +226,7 @@ def _message(answer: bytes) -> str:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    return float(retry_after) if retry_after and retry_after.isdigit() else None
+    """Never more than a minute: whoever answers for the API server doesn't decide how long nobody looks."""
+    if retry_after is None or not (retry_after.isascii() and retry_after.isdigit()):
+        return None
+    return min(float(retry_after), RETRY_AFTER_MAX_S)

@@ -69,7 +69,7 @@ class Plan:
     now: State
     transitions: tuple[Transition, ...]  # after now, nearest first
     openings: tuple[Opening, ...]  # windows and peaks that are not over yet, nearest first
-    deadlines: tuple[Opening, ...]  # demands that begin soon after now, overridden days included
+    deadlines: tuple[Opening, ...]  # demands that are open or begin soon, overridden days included
     idle_at: datetime  # when the baseline holds again (`until` if that isn't known)
     made_at: datetime
     until: datetime
@@ -104,7 +104,7 @@ def plan(schedule: Schedule, now: datetime) -> Plan:
         now=state,
         transitions=changes[:TRANSITIONS_MAX],
         openings=_in_order([*(o for o in coming if not o.peak), *peaks]),
-        deadlines=_in_order(_opening(d) for d in found if at < d.start <= soon),
+        deadlines=_in_order(_opening(d) for d in found if d.start <= soon and at < d.end),
         idle_at=next((t.at for t in changes if t.state.phase is Phase.IDLE), utc(until)),
         made_at=utc(at),
         until=utc(until),

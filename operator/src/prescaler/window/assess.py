@@ -7,22 +7,21 @@ A raise that its window no longer carries on (Preview, suspended, invalid, confl
 and is then given back; a deleted window, or a changed target, gives it back at once.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, tzinfo
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from prescaler.kube.client import WINDOWS, Kind
 from prescaler.kube.objects import BillingWindow, Meta
-from prescaler.kube.see import Key, Seen
-from prescaler.plan.planner import Phase, Plan
+from prescaler.plan.planner import Phase
 from prescaler.window import raised as raised_
-from prescaler.window.capacity import stuck
+from prescaler.window.case import Case, World
 from prescaler.window.declared import Declared
 from prescaler.window.minimum import Decision, decide, target_of
 from prescaler.window.pods import Pods
 from prescaler.window.raised import Raised
-from prescaler.window.spec import DriftPolicy, MaxReplicasPolicy, Mode, Spec
+from prescaler.window.readiness import readiness, wall
+from prescaler.window.spec import DriftPolicy, Mode
 from prescaler.window.status import Status, status_of
 from prescaler.window.verdict import Fact, Verdict, Verdicts, no, unknown, yes
 
@@ -36,48 +35,6 @@ class Write(NamedTuple):
     sets_minimum: bool = False
     replaces_drift: bool = False
     may_be_refused: bool = False  # then the writes after it are made all the same
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """What one pass knows."""
-
-    seen: Seen
-    declared: Mapping[str, Declared | Verdict]
-    owners: Mapping[Key, tuple[str, str]]  # which acting BillingWindow a target belongs to
-    pods: Mapping[str, Pods] = field(default_factory=dict)
-    shortages: Mapping[str, Fact] = field(default_factory=dict)
-    rehearsal: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A BillingWindow that can be understood, and its target."""
-
-    window: BillingWindow
-    declared: Declared
-    world: World
-    now: datetime
-    decision: Decision | None  # None: there is no target
-    pods: Pods
-    owner: tuple[str, str] | None
-
-    @property
-    def acts(self) -> bool:
-        return self.owner == self.window.key
-
-    @property
-    def asked(self) -> int:
-        """The minimum that the plan asks for, within the target's maximum."""
-        return self.decision.asked if self.decision is not None else self.plan.now.replicas
-
-    @property
-    def spec(self) -> Spec:
-        return self.declared.spec
-
-    @property
-    def plan(self) -> Plan:
-        return self.declared.plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +88,7 @@ def _case(window: BillingWindow, declared: Declared, world: World, now: datetime
             last_applied=previous.applied_min_replicas,
         )
     pods = world.pods.get(window.metadata.uid, Pods())
-    return Case(window, declared, world, now, decision, pods, world.owners.get(key))
+    return Case(window, declared, world, now, decision, pods, world.owners.get(key), previous.history)
 
 
 # ── what is to be done ───────────────────────────────────────────────────────────────────────────
@@ -215,21 +172,18 @@ def _verdicts(case: Case) -> Verdicts:
     if case.decision is not None:
         said["PreScaled"] = _prescaled(case, case.decision.asked)
         said["WithinMaximum"] = _within_maximum(case, case.decision)
-        if case.acts:
-            said["CapacitySufficient"] = _capacity(case, case.decision)
+    if case.acts:
+        said["CapacitySufficient"] = readiness(case)
     return said
 
 
 def _ready(case: Case) -> Verdict:
     spec, decision = case.spec, case.decision
-    unreadable = case.world.seen.why_unreadable(case.window.metadata.namespace, spec.target_ref.kind)
     verdict: Verdict
     if spec.mode is Mode.SUSPENDED:
         verdict = unknown("Suspended", "suspended: nothing is changed")
-    elif unreadable is not None:
-        verdict = no("TargetUnreadable", f"the {spec.target_ref.kind}s can't be listed: {unreadable}")
     elif decision is None:
-        verdict = no("TargetNotFound", f"there is no {spec.target_ref.kind} {spec.target_ref.name}")
+        verdict = no(*case.no_target)
     elif spec.mode is Mode.PREVIEW:
         target = decision.target
         words = f"preview: the minimum of {target.name} is {target.minimum} and would be {decision.minimum}"
@@ -268,7 +222,7 @@ def _prescaled(case: Case, asked: int) -> Verdict:
     if case.plan.now.phase in {Phase.IDLE, Phase.RAMP_DOWN}:
         return no("NotNeeded", "no window is open or about to open")
     if ready is None:
-        return unknown("UnknownTarget", "how many pods are Ready can't be told")
+        return unknown(*(case.pods.unseen or Fact("NotReadYet", "the pods are being read")))
     if ready >= asked:
         return yes("PodsReady", f"{asked} of {asked} Ready")
     return no("PodsNotReady", f"{ready} of {asked} Ready")
@@ -278,54 +232,3 @@ def _within_maximum(case: Case, decision: Decision) -> Verdict:
     highest, target = case.declared.schedule.highest, decision.target
     words = f"the maximum of {target.name} is {target.maximum}; the plan asks for up to {highest}"
     return yes("Within", words) if highest <= target.maximum else no("MaxReplicasTooLow", words)
-
-
-def _capacity(case: Case, decision: Decision) -> Verdict:
-    """First what Kubernetes says about pods that don't start, then what doesn't fit, last what is too slow."""
-    target, pods, asked = decision.target, case.pods, case.declared.asks(case.now)
-    if asked is None:
-        return unknown("NotChecked", "checked from a whole lead time before the first step on")
-    if asked > target.maximum and case.spec.max_replicas_policy is MaxReplicasPolicy.FAIL:
-        return _wont_be(case, Fact("MaxReplicasTooLow", _within_maximum(case, decision).message))
-    asked, ready = min(asked, target.maximum), pods.ready
-    if ready is None:
-        return unknown("UnknownTarget", "how many pods are Ready can't be told")
-    if ready >= asked or case.plan.now.phase is Phase.RAMP_DOWN:
-        return yes("Sufficient", f"{asked} of {asked} pods are Ready" if ready >= asked else "fewer are needed")
-    shortage = (
-        stuck(pods.workload, target.scales.name, pods.live or ())
-        or case.world.shortages.get(case.window.metadata.uid)
-        or _too_slow(case, target.maximum, ready)
-    )
-    return _wont_be(case, shortage) if shortage is not None else _room(case, asked)
-
-
-def _room(case: Case, asked: int) -> Verdict:
-    around = case.world.seen.around
-    if around is None or case.pods.template is None:
-        return unknown("NotReadYet", "pods, nodes and quotas are being read")
-    words = f"nothing stands in the way of {asked} pods"
-    if case.spec.capacity.nodes == "Check" and not around.everywhere:
-        words += "; the nodes are not checked: no permission to list nodes and all pods"
-    return yes("Sufficient", words)
-
-
-def _wont_be(case: Case, shortage: Fact) -> Verdict:
-    coming = case.declared.deadlines(case.now)
-    message = shortage.message
-    if coming:
-        at = wall(coming[0].start, case.declared.schedule.zones[0])
-        message += f". {coming[0].window} needs {coming[0].replicas} pods at {at}"
-    return no(shortage.reason, message)
-
-
-def _too_slow(case: Case, maximum: int, ready: int) -> Fact | None:
-    soon = [d for d in case.declared.deadlines(case.now) if d.start <= case.now + case.declared.lead / 2]
-    late = next((d for d in soon if ready < min(d.replicas, maximum)), None)
-    if late is None or case.plan.now.phase is Phase.IDLE:
-        return None
-    return Fact("StillStarting", f"only {ready} of {late.replicas} pods are Ready in half the lead time")
-
-
-def wall(at: datetime, zone: tzinfo) -> str:
-    return f"{at.astimezone(zone):%d %b %H:%M} ({zone})"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from prescaler.kube.around import Amounts, Around, PodSeen, limits, quantity, requests
-from prescaler.kube.objects import Node, PodSpec, Quota, Workload
+from prescaler.kube.objects import Condition, Node, PodSpec, Quota
 from prescaler.window.verdict import Fact
 
 POD: Amounts = (("pods", 1000),)
@@ -42,9 +42,9 @@ def shortages(claims: Sequence[Claim], around: Around, mine: frozenset[int]) -> 
     return found
 
 
-def stuck(workload: Workload | None, name: str, pods: Iterable[PodSeen]) -> Fact | None:
-    """What Kubernetes says about pods that don't get Ready."""
-    for condition in workload.status.conditions if workload is not None else ():
+def stuck(name: str, conditions: Iterable[Condition], pods: Iterable[PodSeen]) -> Fact | None:
+    """What Kubernetes says about pods of a workload that don't get Ready."""
+    for condition in conditions:
         if condition.type == "ReplicaFailure" and condition.status == "True":
             reason = "Quota" if "exceeded quota" in condition.message else "PodsRefused"
             return Fact(reason, f"pods of {name} are refused: {condition.message}")

@@ -10,7 +10,8 @@ import msgspec
 from msgspec import UNSET
 
 from prescaler.plan.planner import Phase
-from prescaler.window.assess import Assessment, Case
+from prescaler.window.assess import Assessment
+from prescaler.window.case import Case
 from prescaler.window.declared import Declared
 from prescaler.window.history import Look, lead_time, ready_time, runs
 from prescaler.window.minimum import Decision
@@ -51,27 +52,29 @@ def _of_invalid(a: Assessment) -> Status:
 def _of_plan(a: Assessment, case: Case, verdicts: Verdicts, failure: str | None, *, set_minimum: bool) -> Status:
     """Adds what follows from the outcome to `verdicts`: drift, and what the history says about the lead time."""
     plan, pods, previous = case.plan, case.pods, a.previous
-    applied, overwritten_at = None, None
+    applied, overwritten_at, raised, replicas = None, None, False, None
     history, measured = previous.history, previous.ready_time
     if (decision := case.decision) is not None:
         held = decision.target.minimum
         applied = decision.minimum if case.acts and (set_minimum or failure is None) else held
+        raised, replicas = set_minimum and applied > held, decision.target.replicas
         if case.acts:
             overwritten_at, verdicts["DriftDetected"] = _drift(a, decision, failed=failure is not None)
-            capacity = verdicts["CapacitySufficient"]
-            look = Look(
-                now=a.now,
-                applied=applied,
-                raised=set_minimum and applied > held,
-                ready=pods.ready,
-                replicas=pods.replicas if pods.replicas is not None else decision.target.replicas,
-                maximum=decision.target.maximum,
-                warning=capacity.message if capacity.status == "False" else None,
-                first=previous.observed_generation == 0,
-            )
-            history = runs(previous.history, plan, case.declared.lead, look)
-            measured = ready_time(history)
-            verdicts["LeadTimeSufficient"] = lead_time(measured, case.declared.schedule.lead_s)
+    if case.acts:
+        capacity = verdicts["CapacitySufficient"]
+        look = Look(
+            now=a.now,
+            applied=applied,
+            raised=raised,
+            ready=pods.ready,
+            replicas=pods.replicas if pods.replicas is not None else replicas,
+            wants=case.within_maximum,
+            warning=capacity.message if capacity.status == "False" else None,
+            first=previous.observed_generation == 0,
+        )
+        history = runs(previous.history, plan, case.declared.lead, look)
+        measured = ready_time(history)
+        verdicts["LeadTimeSufficient"] = lead_time(measured, case.declared.schedule.lead_s)
     idle = plan.now.phase is Phase.IDLE or pods.ready is None
     return Status(
         phase=plan.now.phase.value,

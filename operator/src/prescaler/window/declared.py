@@ -57,14 +57,9 @@ class Declared:
         """How long before a start its pods are looked at: a whole lead time before the first step."""
         return timedelta(seconds=self.schedule.lead_s + self.schedule.before_s)
 
-    def deadlines(self, now: datetime) -> list[Opening]:
-        return [d for d in self.plan.deadlines if now < d.start <= now + self.horizon]
-
-    def asks(self, now: datetime) -> int | None:
-        """The most that the plan asks for until the horizon; None when nothing is open, coming or being left."""
-        deadlines = [d.replicas for d in self.deadlines(now)]
-        raised = self.plan.now.replicas > self.schedule.baseline
-        return max([self.plan.now.replicas, *deadlines]) if deadlines or raised or self.plan.open_now else None
+    def due(self, now: datetime) -> list[Opening]:
+        """Every demand whose pods are looked at: those that are open, and those that begin before the horizon."""
+        return [d for d in self.plan.deadlines if d.start <= now + self.horizon and now < d.end]
 
 
 class Declarations:

@@ -5,7 +5,7 @@ start are unknown.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -18,6 +18,9 @@ WINDOWS_KEPT = 6
 RUNS_KEPT = 24
 SEEN_LATE = timedelta(seconds=60)  # a start that was looked at later than this wasn't seen
 LEAD_FACTOR = 2
+LEAD_TO_WARN_S = (
+    300  # half of it must hold a look (10 s), a scrape (30 s), the alert's own minute and its evaluation (30 s)
+)
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -28,7 +31,7 @@ class Look(msgspec.Struct, frozen=True):
     raised: bool  # by this look
     ready: int | None
     replicas: int | None
-    maximum: int
+    wants: Callable[[Opening], int]  # how many pods each is to get
     warning: str | None
     first: bool  # nobody has looked at this object before
 
@@ -40,7 +43,7 @@ def runs(previous: Sequence[Run], plan: Plan, lead: timedelta, look: Look) -> tu
     following = min((o.start for o in current if o.start > look.now), default=None)
     for opening in current:
         kind = "Peak" if opening.peak else "Window"
-        want = min(opening.replicas, look.maximum)
+        want = look.wants(opening)
         run = known.get((opening.window, kind, opening.start))
         if run is None:
             run = Run(opening.window, kind, opening.start, opening.end, want)
@@ -67,6 +70,9 @@ def ready_time(history: Sequence[Run]) -> ReadyTime | None:
 
 
 def lead_time(measured: ReadyTime | None, lead_s: int) -> Verdict:
+    if lead_s < LEAD_TO_WARN_S:
+        late = f"with a lead time of {lead_s} s a warning comes too late"
+        return no("NoTimeToWarn", f"{late}: make it at least {LEAD_TO_WARN_S} s")
     if measured is None:
         return unknown("NotMeasured", "no raise has been followed to the last pod Ready yet")
     words = f"pods were Ready {measured.p99_seconds} s after a raise (p99 of {measured.samples}); the lead time is {lead_s} s"

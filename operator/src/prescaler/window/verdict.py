@@ -29,9 +29,11 @@ VERDICTS: dict[str, Rule] = {
     "CapacitySufficient": Rule(
         "False", "BillingWindowWontBeReady", "The pods of the coming windows and peaks will be Ready in time.", "WontBeReady"
     ),
-    "WithinMaximum": Rule("False", None, "The target's maximum allows all that the schedule ever asks for."),
+    "WithinMaximum": Rule(
+        "False", "BillingWindowBeyondMaximum", "The target's maximum allows all that the schedule ever asks for."
+    ),
     "LeadTimeSufficient": Rule(
-        "False", "BillingWindowLeadTimeShort", "The lead time is at least twice the p99 of the time from raise to Ready."
+        "False", "BillingWindowLeadTimeShort", "The lead time is twice the p99 of the time from raise to Ready, and 5 minutes."
     ),
     "DriftDetected": Rule("True", "BillingWindowDrift", "Somebody else sets the minimum; held for 30 minutes."),
     "Conflicted": Rule("True", None, "An older BillingWindow has this target."),
