@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-SOURCES := app operator/src tools tests loadtest
+SOURCES := app operator/src tools tests loadtest docs/site
 TESTS := $(patsubst %/,%,$(filter-out tests/__pycache__/,$(wildcard tests/*/)))
 
 .PHONY: help
@@ -33,7 +33,7 @@ setup: $(VENV)/ready ## Make the environment (.venv) from the hash-pinned requir
 
 .PHONY: lock
 lock: $(VENV)/ready ## Pin requirements/*.in anew into requirements/*.txt, with hashes
-	@cd requirements && for name in bootstrap app embedded operator dev; do \
+	@cd requirements && for name in bootstrap app embedded operator dev site; do \
 	  ../$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(LOCK_FLAGS) $$name.in -o $$name.txt; done
 
 # ── the service ──────────────────────────────────────────────────────────────────────────────────
