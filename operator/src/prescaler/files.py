@@ -15,8 +15,9 @@ from prescaler.kube.objects import GROUP, VERSION
 from prescaler.plan.occurrences import TooLargeError, without_effect
 from prescaler.plan.planner import plan
 from prescaler.plan.schedule import Schedule
+from prescaler.window.manifest import documents
 from prescaler.window.schema import InvalidSpecError
-from prescaler.window.spec import ExceptionDoc, Spec, parse, parse_exceptions, read_documents
+from prescaler.window.spec import ExceptionDoc, Spec, parse, parse_exceptions
 
 STDIN = Path("-")
 KNOWN = {"apiVersion", "kind", "metadata", "spec", "status"}
@@ -59,7 +60,7 @@ def load_all(path: Path, exceptions: Path | None = None) -> list[Loaded]:
 
 def objects(path: Path) -> Iterator[dict[str, Any]]:
     """Every object of the kind in a file, unchecked."""
-    for document in read_documents(_text(path), str(path)):
+    for document in documents(_text(path), str(path)):
         if not isinstance(document, dict):
             continue
         items = document.get("items")

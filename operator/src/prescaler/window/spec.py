@@ -13,10 +13,10 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
-import yaml
 from msgspec import Struct, field
 
 from prescaler.plan.schedule import Action, Exemption, Peak, Ramp, Schedule, Window
+from prescaler.window.manifest import documents
 from prescaler.window.schema import InvalidSpecError, checked
 
 EXCEPTIONS_BYTES_MAX = 256 * 1024
@@ -158,38 +158,14 @@ def parse_exceptions(text: str, *, rules: bool = False) -> tuple[ExceptionDoc, .
     """The list in a ConfigMap's key."""
     if len(text) > EXCEPTIONS_BYTES_MAX:
         raise InvalidSpecError(f"exceptions: the list is longer than {EXCEPTIONS_BYTES_MAX} characters")
-    documents = checked(read_yaml(text, "exceptions") or [], "exceptions", rules=rules)
-    found: tuple[ExceptionDoc, ...] = _typed(documents, tuple[ExceptionDoc, ...], "exceptions")
+    read = documents(text, "exceptions")
+    if len(read) > 1:
+        raise InvalidSpecError(f"exceptions: holds {len(read)} YAML documents; exactly one is needed")
+    listed = checked(read[0] if read else [], "exceptions", rules=rules)
+    found: tuple[ExceptionDoc, ...] = _typed(listed, tuple[ExceptionDoc, ...], "exceptions")
     for exception in found:
         _exemption(exception)
     return found
-
-
-class _Loader(yaml.SafeLoader):
-    """As kubectl reads YAML: a date stays the text that it is, so that the schema can judge it; aliases are limited."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def read_yaml(text: str, where: str) -> Any:
-    """The only document in `text`. Raises InvalidSpecError whatever `text` is."""
-    documents = read_documents(text, where)
-    if len(documents) > 1:
-        raise InvalidSpecError(f"{where}: holds {len(documents)} YAML documents; exactly one is needed")
-    return documents[0] if documents else None
-
-
-def read_documents(text: str, where: str) -> list[Any]:
-    try:
-        return list(yaml.load_all(text, _Loader))
-    except yaml.YAMLError as error:
-        raise InvalidSpecError(f"{where}: isn't YAML: {error}") from error
-    except (ValueError, RecursionError, AttributeError, TypeError, KeyError, OverflowError, MemoryError) as error:
-        raise InvalidSpecError(f"{where}: can't be read as YAML: {type(error).__name__}: {error!s:.200}") from error
 
 
 def replicas_for(requests_per_second: Fraction, per_pod: int, headroom: str) -> int:
