@@ -46,11 +46,12 @@ def make(environment: Path, root: Path) -> None:
     shutil.copytree(
         stdlib, _below(root, stdlib), ignore=shutil.ignore_patterns(*NOT_OF_STDLIB), ignore_dangling_symlinks=True
     )
-    copied = [_copy(python, root), *(_copy(path, root) for path in _libraries(python, [stdlib, environment]))]
-    copied += _certificates(root)
+    for path in [python, *_libraries(python, [stdlib, environment])]:
+        _copy(path, root)
+    _certificates(root)
     subprocess.run(["ldconfig", "-r", str(root)], check=True)
     shutil.rmtree(root / "var/cache", ignore_errors=True)  # what ldconfig remembers of file times
-    _keep_records([*copied, stdlib / "os.py"], root)
+    _keep_records(root, environment)
     _compile([_below(root, stdlib), _below(root, environment)], root)
     _same_times(root, int(os.environ["SOURCE_DATE_EPOCH"]))
 
@@ -79,12 +80,11 @@ def _point_at(python: Path, folder: Path) -> None:
         link.symlink_to(python)
 
 
-def _copy(path: Path, root: Path) -> Path:
+def _copy(path: Path, root: Path) -> None:
     """Copies a file under the name it is asked for, into the folder that it is really in."""
     target = _below(root, path.parent.resolve() / path.name)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(path, target)
-    return path
 
 
 def _libraries(python: Path, trees: Iterable[Path]) -> list[Path]:
@@ -99,7 +99,7 @@ def _libraries(python: Path, trees: Iterable[Path]) -> list[Path]:
     return sorted({*found, *(by_libc / name for name in ALWAYS)} - {p for p in found if str(p).startswith(inside)})
 
 
-def _certificates(root: Path) -> list[Path]:
+def _certificates(root: Path) -> None:
     """The public authorities, where this Python's OpenSSL looks for them."""
     bundle, wanted = Path("/etc/ssl/certs/ca-certificates.crt"), Path(ssl.get_default_verify_paths().openssl_cafile)
     _copy(bundle, root)
@@ -107,29 +107,29 @@ def _certificates(root: Path) -> list[Path]:
     link.parent.mkdir(parents=True, exist_ok=True)
     if not link.exists():
         link.symlink_to(bundle)
-    return [bundle, _copy(Path("/etc/ssl/openssl.cnf"), root)]
+    _copy(Path("/etc/ssl/openssl.cnf"), root)
 
 
-def _keep_records(paths: Iterable[Path], root: Path) -> None:
+def _keep_records(root: Path, environment: Path) -> None:
     """Debian's record and licence of each package that a file comes from."""
-    packages = {package for path in paths for package in _owners(path)} | {"ca-certificates", "base-files"}
-    for package in sorted(packages):
+    files = [path for path in root.rglob("*") if path.is_symlink() or not path.is_dir()]
+    ours = {f"/{path.relative_to(root)}" for path in files if not path.is_relative_to(_below(root, environment))}
+    for package in sorted({*_owners(ours), "ca-certificates"}):  # its bundle is made when it is installed
         status = subprocess.run(["dpkg-query", "--status", package], capture_output=True, text=True, check=False)
-        name = package.partition(":")[0]
         if status.returncode == 0:
-            (root / "var/lib/dpkg/status.d" / name).write_text(status.stdout)
-        licence = Path("/usr/share/doc", name, "copyright")
+            (root / "var/lib/dpkg/status.d" / package).write_text(status.stdout)
+        licence = Path("/usr/share/doc", package, "copyright")
         if licence.exists():
             _copy(licence, root)
 
 
-def _owners(path: Path) -> Iterator[str]:
+def _owners(names: set[str]) -> Iterator[str]:
     """Debian knows a library by the path from before /lib became a link."""
-    for known in {path, path.resolve(), Path(str(path.resolve()).removeprefix("/usr"))}:
-        answer = subprocess.run(["dpkg-query", "--search", str(known)], capture_output=True, text=True, check=False)
-        for line in answer.stdout.splitlines():
-            if not line.startswith("diversion "):
-                yield line.rpartition(": ")[0].partition(",")[0]
+    known = sorted(names | {name.removeprefix("/usr") for name in names})
+    answer = subprocess.run(["dpkg-query", "--search", *known], capture_output=True, text=True, check=False)
+    for line in answer.stdout.splitlines():
+        if not line.startswith("diversion "):
+            yield line.partition(":")[0]
 
 
 def _compile(trees: Iterable[Path], root: Path) -> None:

@@ -19,7 +19,7 @@ ARCHIVES = ROOT / "build" / "images"
 IMAGES = {"energy": "app/Dockerfile", "energy-prescaler": "operator/Dockerfile"}
 TAG = "dev"
 _DEBIAN = "bookworm"
-_BASE = "localhost/energy-build-base"
+BASE = "localhost/energy-build-base"
 _BASE_PACKAGES = "python3,python3-venv,ca-certificates"
 # What an image is made of: the last commit that changed one of these is its revision, and its time the image's.
 _INPUTS = ("app", "operator", "requirements", "tools/rootfs.py", ".dockerignore")
@@ -77,7 +77,7 @@ def _with_buildah(image: str, dockerfile: str, archive: Path, more: list[str]) -
         "--pull-never",
         f"--volume={_CERTIFICATES}:{_CERTIFICATES}:ro",  # downloads pass whatever this machine's downloads pass
         f"--build-arg=PIP_CERT={_CERTIFICATES / 'ca-certificates.crt'}",
-        f"--build-arg=BASE={_BASE}",
+        f"--build-arg=BASE={BASE}",
         *_arguments(),
         f"--timestamp={_last_change()[1]}",
         f"--tag={image}",
@@ -101,9 +101,9 @@ def _last_change() -> tuple[str, str]:
 
 
 def _make_base() -> None:
-    if _succeeds(*_buildah_command("inspect", "--type=image", _BASE)):
+    if _succeeds(*_buildah_command("inspect", "--type=image", BASE)):
         return
-    report(f"making {_BASE} from Debian's packages")
+    report(f"making {BASE} from Debian's packages")
     files = cache_dir() / "build-base.tar"
     run(
         "mmdebstrap",
@@ -117,7 +117,7 @@ def _make_base() -> None:
     )
     container = buildah("from", "scratch").strip()
     buildah("add", "--quiet", container, str(files), "/")
-    buildah("commit", "--quiet", "--rm", container, _BASE)
+    buildah("commit", "--quiet", "--rm", container, BASE)
     files.unlink()
 
 

@@ -2,7 +2,10 @@
 
 import json
 import re
+import subprocess
+import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from cluster.fixtures import product_archives
 from energy import __version__ as service_version
 from prescaler import __version__ as operator_version
-from tools.cluster.builder import ARCHIVES, IMAGES, ROOT, build
+from tools.cluster.builder import ARCHIVES, BASE, IMAGES, ROOT, build, buildah, run
 from tools.sbom import Image, bill_of, text_of
 
 pytestmark = pytest.mark.cluster
@@ -30,6 +33,14 @@ def name(request: pytest.FixtureRequest) -> str:
 def image(name: str) -> Image:
     assert product_archives()
     return Image(ARCHIVES / f"{name}.tar")
+
+
+@pytest.fixture(scope="module")
+def base() -> Iterator[Path]:
+    """The Debian that the images were made from."""
+    container = buildah("from", BASE).strip()
+    yield Path(buildah("mount", container).strip())
+    buildah("rm", container)
 
 
 def files(image: Image) -> list[tarfile.TarInfo]:
@@ -71,6 +82,35 @@ def test_the_bill_of_materials_has_every_pinned_package_and_what_python_stands_o
     for part in ("pkg:pypi/", "pkg:generic/python@3.", "pkg:deb/debian/libssl3", "pkg:deb/debian/libc6@"):
         assert any(purl.startswith(part) for purl in listed), part
     assert bill == json.loads(text_of(bill_of(image)))
+
+
+def test_the_bill_of_materials_has_what_pip_finds_in_the_image_and_its_python_no_more(
+    image: Image, tmp_path: Path
+) -> None:
+    for member, layer in image.files():
+        layer.extract(member, tmp_path, filter="tar")
+    (packages,) = tmp_path.glob("opt/*/lib/python3.*/site-packages")
+    pip = json.loads(run(sys.executable, "-m", "pip", "list", "--format=json", f"--path={packages}"))
+    python = Path("/", packages.relative_to(tmp_path).parents[2], "bin", "python3")
+    version = run("chroot", str(tmp_path), str(python), "-c", "import platform; print(platform.python_version())")
+    found = [("pypi", part["name"], part["version"]) for part in pip] + [("generic", "python", version.strip())]
+    assert sorted(part for part in parts_of(image) if part[0] != "deb") == sorted(found)
+
+
+def test_the_bill_of_materials_has_each_debian_package_that_a_file_came_from(image: Image, base: Path) -> None:
+    names = [f"/{member.name}" for member in files(image) if member.isfile() and not member.name.startswith("opt/")]
+    known = [*names, *(name.removeprefix("/usr") for name in names)]  # a library, by its path before /lib became a link
+    dpkg = ["dpkg-query", f"--admindir={base}/var/lib/dpkg"]
+    owners = subprocess.run([*dpkg, "--search", *known], capture_output=True, text=True, check=False).stdout
+    came_from = {line.partition(":")[0] for line in owners.splitlines() if not line.startswith("diversion")}
+    versions = dict(line.split() for line in run(*dpkg, "--show", "--showformat=${Package} ${Version}\\n").splitlines())
+    listed = {name: version for kind, name, version in parts_of(image) if kind == "deb"}
+    assert came_from - set(listed) == set()
+    assert listed == {name: versions[name] for name in listed}
+
+
+def parts_of(image: Image) -> list[tuple[str, str, str]]:
+    return [(part.purl.type, part.name, part.version or "") for part in bill_of(image).components if part.purl]
 
 
 @pytest.mark.slow
