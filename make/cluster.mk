@@ -85,6 +85,10 @@ kind-up: ## Start a kind cluster with three workers and metrics-server (needs Do
 	@kubectl --context kind-$(KIND_NAME) -n kube-system patch deployment metrics-server --type=json \
 	  -p '[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--kubelet-insecure-tls"}]'
 
+.PHONY: kind-offline
+kind-offline: $(VENV)/ready ## The same targets on a kind and a Docker of their own, without any registry (root, Go)
+	@$(BIN)/python -m tools.kind $(or $(TARGETS),kind-up install e2e load-cluster kind-down)
+
 .PHONY: kind-down
 kind-down: ## End the kind cluster
 	@kind delete cluster --name $(KIND_NAME)

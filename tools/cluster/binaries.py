@@ -127,6 +127,13 @@ MODULES = (
         version_args=(),
         only_asked_for=True,
     ),
+    Module(
+        "kind",
+        "0.33.0",  # later ones drop version 1 of the cgroups
+        {"kind": "sigs.k8s.io/kind", "kubeadm": "k8s.io/kubernetes/cmd/kubeadm"},
+        ldflags=_KUBERNETES_LDFLAGS,
+        only_asked_for=True,
+    ),
     Module("slow-start", "1", {"slow-start": "."}, version_args=(), only_asked_for=True),
 )
 

@@ -5,10 +5,13 @@ import io
 import json
 import subprocess
 import tarfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .binaries import cache_dir, program
+
+PATH = "PATH=/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin"
 
 
 def import_into(socket: Path, archive: Path) -> None:
@@ -42,27 +45,41 @@ def program_archive(name: str) -> Path:
     return archive
 
 
-def write_archive(archive: Path, tag: str, binary: Path) -> None:
-    """An image of a single program in the format of `docker save`."""
+def write_archive(
+    archive: Path,
+    tag: str,
+    binary: Path,
+    *,
+    user: str = "65532:65532",
+    folder: str = "usr/bin",
+    below: Sequence[Path] = (),
+) -> None:
+    """An image of a single program in the format of `docker save`, on top of the files of the archives `below`."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as files:
-        files.add(binary, arcname=f"usr/bin/{binary.name}")
-    content = layer.getvalue()
+        files.add(binary, arcname=f"{folder}/{binary.name}")
+    layers = {
+        f"layer-{number}.tar": content
+        for number, content in enumerate([*(b.read_bytes() for b in below), layer.getvalue()])
+    }
     config = json.dumps(
         {
             "architecture": "amd64",
             "os": "linux",
             "config": {
-                "Entrypoint": [f"/usr/bin/{binary.name}"],
-                "Env": ["PATH=/usr/bin"],
-                "User": "65532:65532",
+                "Entrypoint": [f"/{folder}/{binary.name}"],
+                "Env": [PATH],
+                "User": user,
             },
-            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(content).hexdigest()}"]},
+            "rootfs": {
+                "type": "layers",
+                "diff_ids": [f"sha256:{hashlib.sha256(part).hexdigest()}" for part in layers.values()],
+            },
         }
     ).encode()
-    manifest = json.dumps([{"Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"]}]).encode()
+    manifest = json.dumps([{"Config": "config.json", "RepoTags": [tag], "Layers": list(layers)}]).encode()
     with tarfile.open(archive, mode="w") as image:
-        for name, part in (("layer.tar", content), ("config.json", config), ("manifest.json", manifest)):
+        for name, part in (*layers.items(), ("config.json", config), ("manifest.json", manifest)):
             entry = tarfile.TarInfo(name)
             entry.size = len(part)
             image.addfile(entry, io.BytesIO(part))

@@ -23,6 +23,7 @@ FOR_NODES = {
     str(CNI_PLUGINS / "ptp"): "containernetworking-plugins",
 }
 FOR_IMAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
+FOR_DISKS = {"mkfs.ext4": "e2fsprogs"}
 
 
 def ensure(wanted: dict[str, str]) -> None:

@@ -98,7 +98,7 @@ def test_the_image_holds_k6_where_the_job_looks_for_it(tmp_path: Path, monkeypat
             json.load(image.extractfile(name))  # type: ignore[arg-type]  # both are files
             for name in ("manifest.json", "config.json")
         )
-        with tarfile.open(fileobj=image.extractfile("layer.tar")) as layer:
+        with tarfile.open(fileobj=image.extractfile("layer-0.tar")) as layer:
             assert layer.getnames() == ["usr/bin/k6"]
     assert manifest[0]["RepoTags"] == ["energy-k6:dev"]
-    assert config["config"]["Env"] == ["PATH=/usr/bin"]
+    assert config["config"]["Env"] == ["PATH=/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin"]
