@@ -25,10 +25,11 @@ from prescaler.kube.see import TARGET_KINDS, WORKLOAD_KINDS, Seen, list_windows,
 from prescaler.window.assess import Assessment, assess
 from prescaler.window.carry_out import LeadershipLostError, Outcome, carry_out
 from prescaler.window.case import World
-from prescaler.window.declared import CONFIG_MAP_KEPT_S, Declarations, Declared, list_reader
+from prescaler.window.declared import CONFIG_MAP_KEPT_S, Declarations, Declared, Waiting, list_reader
 from prescaler.window.pods import Pods, ScaleKey, Watched, claimed, pods_of, watched_of
 from prescaler.window.raised import held
 from prescaler.window.replay import PEAK_KEPT_S, peak_reader
+from prescaler.window.spec import Mode, Spec
 from prescaler.window.status import status_of
 from prescaler.window.tell import Teller, tell
 from prescaler.window.verdict import Verdict, no
@@ -40,6 +41,7 @@ SPACING_MIN_S = 1.0  # however many wake-ups arrive
 RETRY_MAX_S = 60.0  # of one object: 1, 2, 4 seconds and so on up to this
 CONCURRENCY_MAX = 20
 PASS_MAX_S = 20.0  # after this nothing more is begun in a pass: what failed before is last in line
+PLANS_MAX_S = 5.0  # of a pass, for plans that hold no longer
 LISTS_WAIT_S = 2.0  # for lists of exceptions that have never been read
 STALLED_AFTER_S = 90.0  # longer than a pass and what it had begun may take
 SCALE_KEPT_S = 60.0
@@ -88,9 +90,10 @@ class Loop:
         self._scales: Fetched[ScaleKey, Scale] = fetched(lambda key: kube.scale(*key), SCALE_KEPT_S)
         self._around: Fetched[Scopes, Around] = fetched(lambda scopes: look_around(kube, scopes), AROUND_KEPT_S)
         self._fetched: tuple[Fetched[Any, Any], ...] = (self._lists, self._peaks, self._scales, self._around)
-        self._declarations = Declarations(self._lists, self._peaks)
+        self._declarations = Declarations(self._lists, self._peaks, monotonic)
         self._failing: dict[str, Failing] = {}
         self._unreadable = 0  # passes in a row in which a list of targets failed
+        self._waiting = 0  # objects that the last pass left unplanned
         self._known: set[tuple[str, str]] = set()
         self._stopping = False
         self._turned_at = monotonic()
@@ -166,7 +169,8 @@ class Loop:
 
         async def look(window: BillingWindow) -> None:
             async with gate:
-                if self._monotonic() - started < PASS_MAX_S and self._is_due(window):
+                planned = window.metadata.uid in world.declared
+                if planned and self._monotonic() - started < PASS_MAX_S and self._is_due(window):
                     await self._look(window, world, now)
 
         for outcome in await asyncio.gather(*map(look, order), return_exceptions=True):
@@ -189,14 +193,18 @@ class Loop:
     # ── what a pass knows ────────────────────────────────────────────────────────────────────────
 
     async def _world(self, windows: Sequence[BillingWindow], now: datetime) -> World:
-        declared = self._declare(windows, now)
+        plan_until_s = self._monotonic() + PLANS_MAX_S
+        found = await self._declarations.of_all(windows, now, plan_until_s)
         if await self._lists.settle(LISTS_WAIT_S):
-            declared = self._declare(windows, now)
+            found = await self._declarations.of_all(windows, now, plan_until_s)
+        declared = {uid: d for uid, d in found.items() if not isinstance(d, Waiting)}
+        self._waiting = len(found) - len(declared)
         seen, namespaces = Seen(), {w.metadata.namespace for w in windows}
         clusterwide = self._scopes == [None]
-        understood = [(w, d) for w in windows if isinstance(d := declared[w.metadata.uid], Declared)]
+        understood = [(w, d) for w in windows if isinstance(d := found[w.metadata.uid], Declared)]
+        specs = [(w, d.spec) for w in windows if not isinstance(d := found[w.metadata.uid], Verdict)]
         kinds = {"HorizontalPodAutoscaler"} if windows else set[str]()
-        kinds |= {d.spec.target_ref.kind for _, d in understood}
+        kinds |= {spec.target_ref.kind for _, spec in specs}
         kinds |= {h.kind for w in windows if (h := held(w, now)) is not None} & TARGET_KINDS.keys()
         await see(self._kube, seen, kinds, namespaces, clusterwide=clusterwide)
         watched = watched_of(understood, seen, now)
@@ -207,14 +215,11 @@ class Loop:
             namespaces,
             clusterwide=clusterwide,
         )
-        owners = _owners(understood)
+        owners = _owners(specs)
         pods = self._pods(watched, seen, (None,) if clusterwide else tuple(sorted(namespaces)))
         acting = [w for w in watched if owners.get((w.namespace, *w.declared.spec.target)) == w.window.key]
         self._unreadable = self._unreadable + 1 if seen.unreadable else 0
         return World(seen, declared, owners, pods, claimed(acting, pods, seen.around), self._clock.rehearsal)
-
-    def _declare(self, windows: Sequence[BillingWindow], now: datetime) -> dict[str, Declared | Verdict]:
-        return {w.metadata.uid: self._declarations.of(w, now) for w in windows}
 
     def _pods(self, watched: Sequence[Watched], seen: Seen, scopes: Scopes) -> dict[str, Pods]:
         """What surrounds the targets is asked for only where it explains something: fewer pods Ready than needed."""
@@ -292,6 +297,7 @@ class Loop:
         retries = (failing.due_at - self._monotonic() for failing in self._failing.values())
         transitions = ((at - self._clock.now()) / timedelta(seconds=1) for at in changes)
         again = [_back_off_s(self._unreadable)] if self._unreadable else []
+        again += [SPACING_MIN_S] if self._waiting else []
         return max(0.05, min([INTERVAL_S, *again, *retries, *transitions]))
 
 
@@ -299,12 +305,12 @@ def _back_off_s(times: int) -> float:
     return min(RETRY_MAX_S, SPACING_MIN_S * 2.0 ** min(times - 1, 10))
 
 
-def _owners(understood: Sequence[tuple[BillingWindow, Declared]]) -> dict[tuple[str, str, str], tuple[str, str]]:
+def _owners(specs: Sequence[tuple[BillingWindow, Spec]]) -> dict[tuple[str, str, str], tuple[str, str]]:
     """Which BillingWindow a target belongs to: the oldest that acts on it, and by name if they are of the same second."""
     claims = sorted(
-        (w.metadata.creation_timestamp, *w.key, *d.spec.target)
-        for w, d in understood
-        if d.active and w.metadata.deletion_timestamp is None
+        (w.metadata.creation_timestamp, *w.key, *spec.target)
+        for w, spec in specs
+        if spec.mode is Mode.ACTIVE and w.metadata.deletion_timestamp is None
     )
     owners: dict[tuple[str, str, str], tuple[str, str]] = {}
     for _, namespace, name, kind, target in claims:

@@ -7,9 +7,10 @@ with an object is a sentence in what is returned here; nothing is raised.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from prescaler.kube.client import CONFIG_MAPS, Kube
 from prescaler.kube.fetched import Fetched
@@ -19,13 +20,15 @@ from prescaler.plan.planner import Opening, Plan, plan
 from prescaler.plan.schedule import Exemption, Schedule
 from prescaler.window import replay
 from prescaler.window.schema import InvalidSpecError
-from prescaler.window.spec import ExceptionDoc, Mode, Spec, parse, parse_exceptions, seconds
+from prescaler.window.spec import ExceptionDoc, Spec, parse, parse_exceptions, seconds
 from prescaler.window.status import PeakRecord, status_of
 from prescaler.window.verdict import Verdict, Verdicts, no, unknown, yes
 
 log = logging.getLogger(__name__)
 
 CONFIG_MAP_KEPT_S = 60.0
+LIGHT_MAX = 4_000  # of `Spec.weight`: a plan that takes about a tenth of a second of one core
+_NEVER = datetime.min.replace(tzinfo=UTC)
 Floors = tuple[tuple[str, int], ...]
 ListKey = tuple[str, str, str]  # namespace, ConfigMap, key
 Inputs = tuple[tuple[ExceptionDoc, ...], Floors]
@@ -45,10 +48,6 @@ class Declared:
     records: tuple[PeakRecord, ...] = ()
 
     @property
-    def active(self) -> bool:
-        return self.spec.mode is Mode.ACTIVE
-
-    @property
     def lead(self) -> timedelta:
         return timedelta(seconds=self.schedule.lead_s)
 
@@ -62,48 +61,79 @@ class Declared:
         return [d for d in self.plan.deadlines if d.start <= now + self.horizon and now < d.end]
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Understood, but not planned in this pass: it says what is wanted, and not how much now."""
+
+    spec: Spec
+    weight: int
+    planned_at: datetime | None  # the plan that holds no longer
+
+
 class Declarations:
-    def __init__(self, lists: Fetched[ListKey, Listed], peaks: Fetched[replay.Question, float]) -> None:
-        self._lists, self._peaks = lists, peaks
+    def __init__(
+        self,
+        lists: Fetched[ListKey, Listed],
+        peaks: Fetched[replay.Question, float],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._lists, self._peaks, self._monotonic = lists, peaks, monotonic
         self._known: dict[str, Declared | tuple[int, Verdict]] = {}
 
     def forget_all_but(self, windows: Sequence[BillingWindow]) -> None:
         for uid in self._known.keys() - {w.metadata.uid for w in windows}:
             del self._known[uid]
 
-    def of(self, window: BillingWindow, now: datetime) -> Declared | Verdict:
-        """Or why it can't be understood."""
-        meta = window.metadata
-        known = self._known.get(meta.uid)
-        if isinstance(known, tuple):
-            if known[0] == meta.generation:
-                return known[1]
-            known = None
+    async def of_all(
+        self, windows: Sequence[BillingWindow], now: datetime, plan_until_s: float
+    ) -> dict[str, Declared | Waiting | Verdict]:
+        """What each declares, or why it can't be understood.
+
+        Plans are made in a thread, so that the lease is kept meanwhile, and one after another: the light ones first, then
+        the heavy ones in turn. After `plan_until_s` the rest waits for the next pass, all but one heavy one.
+        """
+        found = {w.metadata.uid: await self._of(w, now, may_plan=False) for w in windows}
+        waiting = [(w, d) for w in windows if isinstance(d := found[w.metadata.uid], Waiting)]
+        light = [w for w, d in waiting if d.weight <= LIGHT_MAX]
+        heavy = sorted((d.planned_at or _NEVER, w.key, w) for w, d in waiting if d.weight > LIGHT_MAX)
+        always = heavy[:1]
+        for window in (*light, *(w for _, _, w in heavy)):
+            if self._monotonic() < plan_until_s or (always and window is always[0][-1]):
+                found[window.metadata.uid] = await self._of(window, now, may_plan=True)
+        return found
+
+    async def _of(self, window: BillingWindow, now: datetime, *, may_plan: bool) -> Declared | Waiting | Verdict:
+        known = self._known.get(window.metadata.uid)
+        if isinstance(known, tuple) and known[0] == window.metadata.generation:
+            return known[1]
         try:
-            declared = self._of(window, known, now)
+            return await self._understood(window, now, may_plan=may_plan)
         except (InvalidSpecError, TooLargeError) as error:
             return self._broken(window, str(error))
         except Exception as error:  # a mistake of ours that one object brings out must not cost the others
             log.exception("%s/%s: could not be understood", *window.key)
             return self._broken(window, f"not understood: {type(error).__name__}: {error!s:.200}")
-        self._known[meta.uid] = declared
-        return declared
 
     def _broken(self, window: BillingWindow, message: str) -> Verdict:
         verdict = no("InvalidSpec", message)
         self._known[window.metadata.uid] = (window.metadata.generation, verdict)
         return verdict
 
-    def _of(self, window: BillingWindow, known: Declared | None, now: datetime) -> Declared:
+    async def _understood(self, window: BillingWindow, now: datetime, *, may_plan: bool) -> Declared | Waiting:
         meta = window.metadata
-        same = known is not None and known.generation == meta.generation
-        spec = known.spec if known is not None and same else parse(window.spec)
+        known = self._known.get(meta.uid)
+        declared = known if isinstance(known, Declared) and known.generation == meta.generation else None
+        spec = declared.spec if declared is not None else parse(window.spec)
         more, verdict = self._listed(meta.namespace, spec)
-        records = known.records if known is not None and same else status_of(window).replay
+        records = declared.records if declared is not None else status_of(window).replay
         floors = tuple(replay.floors(spec.replay, records).items()) if spec.replay is not None else ()
-        declared, inputs = known, (more, floors)
-        if declared is None or not same or declared.inputs != inputs or not declared.plan.holds_at(now):
-            declared = _planned(meta.generation, spec, inputs, now)
+        inputs = (more, floors)
+        if declared is None or declared.inputs != inputs or not declared.plan.holds_at(now):
+            if not may_plan:
+                planned_at = known.plan.made_at if isinstance(known, Declared) else None
+                return Waiting(spec, spec.weight(len(more)), planned_at)
+            declared = await asyncio.to_thread(_planned, meta.generation, spec, inputs, now)
+        self._known[meta.uid] = declared
         declared.verdicts = {}
         if spec.exceptions or spec.exceptions_from is not None:
             declared.verdicts["ExceptionsCurrent"] = verdict or _exceptions(declared, now)
@@ -112,8 +142,7 @@ class Declarations:
             read, said = replay.replayed(spec.replay, declared.schedule, declared.plan, records, self._peaks)
             declared.records, declared.verdicts["ReplayAvailable"] = read, said
             if read != records:  # what has just been read acts in this look
-                self._known[meta.uid] = declared
-                return self._of(window, declared, now)
+                return await self._understood(window, now, may_plan=may_plan)
         return declared
 
     def _listed(self, namespace: str, spec: Spec) -> tuple[tuple[ExceptionDoc, ...], Verdict | None]:
@@ -157,7 +186,7 @@ def list_reader(kube: Kube) -> Callable[[ListKey], Awaitable[Listed]]:
             return await asyncio.to_thread(parse_exceptions, found.data[entry])
         except InvalidSpecError as error:
             return no("ListInvalid", f"{error}; these exceptions don't apply")
-        except Exception as error:  # as in `Declarations.of`
+        except Exception as error:  # as in `Declarations.of_all`
             log.exception("a list of exceptions could not be understood")
             return no(
                 "ListInvalid", f"exceptions: not understood: {type(error).__name__}; these exceptions don't apply"

@@ -132,6 +132,12 @@ class Spec(_Doc):
     def target(self) -> tuple[str, str]:
         return self.target_ref.kind, self.target_ref.name
 
+    def weight(self, listed: int) -> int:
+        """About how many steps and exceptions its plan has to go through, `listed` exceptions of a ConfigMap included."""
+        days = sum(1 + 31 * len(window.peaks) for window in self.windows)
+        steps = self.ramp_up.steps + self.ramp_down.steps
+        return len(self.time_zones) * (days * steps + len(self.windows) * (len(self.exceptions) + listed))
+
     def schedule(self, more: Sequence[ExceptionDoc] = (), floors: dict[str, int] | None = None) -> Schedule:
         """What the planner needs; `more` exceptions come from a ConfigMap, `floors` per window from the replay."""
         known = floors or {}
