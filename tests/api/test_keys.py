@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 
 from support.fixtures import StartService
 from support.keys import make_key
@@ -133,9 +134,14 @@ def test_a_revoked_key_ends_within_its_ttl(client: httpx.Client, service: Servic
     assert time.monotonic() - revoked < TTL_S + 0.5
 
 
+def refusals_by_rate() -> float:
+    return REGISTRY.get_sample_value("energy_shed_total", {"reason": "rate"}) or 0
+
+
 def test_the_rate_of_one_key_is_its_own(start_service: StartService) -> None:
     service = start_service(auth="keys", rate_per_s=1, rate_burst=3)
     greedy, modest = make_key(service.dsn, "ingest"), make_key(service.dsn, "ingest")
+    before = refusals_by_rate()
     with client_of(service) as client:
         answers = [post(client, greedy) for _ in range(5)]
         assert [answer.status_code for answer in answers] == [201, 201, 201, 429, 429]
@@ -144,6 +150,7 @@ def test_the_rate_of_one_key_is_its_own(start_service: StartService) -> None:
         assert answers[-1].headers["ratelimit"].startswith('"key";r=0;t=')
         assert answers[-1].headers["ratelimit-policy"] == '"key";q=3;w=3'
         assert post(client, modest).status_code == 201
+        assert refusals_by_rate() - before == 2
 
 
 def test_known_keys_go_on_while_the_database_cannot_be_asked(start_service: StartService) -> None:

@@ -12,6 +12,7 @@ from tools.render import CHART, KUBERNETES, HelmError, helm
 pytestmark = pytest.mark.cluster  # for Helm itself
 KIND = "--set=database.kind=cloudnativepg"
 BACKUP = ("--set=cloudnativepg.backup.objectStore.destinationPath=s3://energy/",)
+RESTORED = (*BACKUP, "--set=cloudnativepg.backup.restoreFrom=first", "--set=cloudnativepg.backup.serverName=second")
 both_helms = pytest.mark.parametrize("version", [3, 4])
 
 
@@ -50,7 +51,12 @@ def environment(kind: str, name: str, *words: str) -> dict[str, dict[str, Any]]:
         (("--set=cloudnativepg.spec.bootstrap.recovery.source=old",), "bootstrap", {"recovery": {"source": "old"}}),
         (("--set=cloudnativepg.spec.switchoverDelay=60",), "switchoverDelay", 60),
         ((), "plugins", None),
-        (BACKUP, "plugins.0.parameters.barmanObjectName", "energy-postgresql"),
+        (BACKUP, "plugins.0.parameters", {"barmanObjectName": "energy-postgresql", "serverName": "energy-postgresql"}),
+        (RESTORED, "plugins.0.parameters.serverName", "second"),
+        (RESTORED, "externalClusters.0.plugin.parameters", {"barmanObjectName": "energy-postgresql", "serverName": "first"}),
+        (RESTORED, "bootstrap", {"recovery": {"source": "copy", "database": "energy", "owner": "energy_owner"}}),
+        ((*RESTORED, "--set=cloudnativepg.spec.bootstrap.recovery.recoveryTarget.targetTime=2026-11-25"),
+         "bootstrap.recovery.recoveryTarget", {"targetTime": "2026-11-25"}),
     ],
 )  # fmt: skip
 def test_the_cluster_is_asked_for_what_the_values_say(words: tuple[str, ...], path: str, expected: object) -> None:
@@ -185,10 +191,24 @@ def test_postgresqls_pods_are_scraped_under_the_name_that_its_alerts_know() -> N
             (KIND, *BACKUP, "--api-versions=postgresql.cnpg.io/v1"),
             "no barmancloud.cnpg.io/v1. Install the plugin first",
         ),
+        (
+            (KIND, "--set=cloudnativepg.backup.restoreFrom=first", "--api-versions=postgresql.cnpg.io/v1"),
+            "restoreFrom needs cloudnativepg.backup.objectStore",
+        ),
+        (
+            (
+                KIND,
+                *BACKUP,
+                "--set=cloudnativepg.backup.restoreFrom=energy-postgresql",
+                "--api-versions=postgresql.cnpg.io/v1",
+                "--api-versions=barmancloud.cnpg.io/v1",
+            ),
+            'would write its WAL among the copy\'s, "energy-postgresql"',
+        ),
     ],
-    ids=["no operator", "no backup plugin"],
+    ids=["no operator", "no backup plugin", "no place of the copy", "a copy that would be written over"],
 )
-def test_a_cluster_without_the_operator_is_refused_in_a_sentence(
+def test_a_database_that_could_not_begin_is_refused_in_a_sentence(
     words: tuple[str, ...], says: str, version: int
 ) -> None:
     with pytest.raises(HelmError, match=re.escape(says)):

@@ -47,23 +47,36 @@ def test_the_api_server_takes_it_without_a_warning(
 
 
 @pytest.mark.parametrize(
-    "words", [(f"--values={CHART}/ci/cloudnativepg-values.yaml",), ("--set=cloudnativepg.instances=1",)]
-)
-def test_cloudnativepgs_own_definitions_take_the_cluster(
-    words: tuple[str, ...], control_plane: Cluster, control_plane_namespace: str
+    ("words", "expected"),
+    [
+        ((f"--values={CHART}/ci/cloudnativepg-values.yaml",), {"Cluster", "ScheduledBackup", "ObjectStore"}),
+        (("--set=cloudnativepg.instances=1",), {"Cluster"}),
+        (
+            ("--set=cloudnativepg.backup.objectStore.destinationPath=s3://energy/",
+             "--set=cloudnativepg.backup.restoreFrom=first", "--set=cloudnativepg.backup.serverName=second"),
+            {"Cluster", "ScheduledBackup", "ObjectStore"},
+        ),
+    ],
+    ids=["an example", "one instance", "restored"],
+)  # fmt: skip
+def test_cloudnativepgs_own_definitions_take_the_cluster_and_its_backups(
+    words: tuple[str, ...], expected: set[str], control_plane: Cluster, control_plane_namespace: str
 ) -> None:
     module = module_files("cloudnative-pg", "github.com/cloudnative-pg/cloudnative-pg")
-    released = yaml.safe_load_all((module / "releases" / f"cnpg-{CLOUDNATIVEPG}.yaml").read_text())
-    definitions = [found for found in released if found and found["kind"] == "CustomResourceDefinition"]
+    released = (module / "releases" / f"cnpg-{CLOUDNATIVEPG}.yaml").read_text()
+    plugin = module_files("barman-cloud", "github.com/cloudnative-pg/plugin-barman-cloud")
+    released += "\n---\n" + (plugin / "config/crd/bases/barmancloud.cnpg.io_objectstores.yaml").read_text()
+    manifests = yaml.safe_load_all(released)
+    definitions = [found for found in manifests if found and found["kind"] == "CustomResourceDefinition"]
     control_plane.kubectl.apply(*definitions)
     names = [f"crd/{found['metadata']['name']}" for found in definitions]
     control_plane.kubectl("wait", "--for=condition=Established", *names)
     objects = [
         found
         for found in documents("--set=database.kind=cloudnativepg", *words)
-        if found["apiVersion"] == "postgresql.cnpg.io/v1"
+        if found["apiVersion"] in {"postgresql.cnpg.io/v1", "barmancloud.cnpg.io/v1"}
     ]
-    assert objects
+    assert {found["kind"] for found in objects} == expected
     control_plane.kubectl(
         "apply", "--server-side", "--dry-run=server", "--validate=strict", "-n", control_plane_namespace, "-f", "-",
         given=yaml.safe_dump_all(objects),

@@ -72,7 +72,7 @@ class Prometheus:
 def prometheus(
     folder: Path, groups: list[dict[str, Any]], scrapes: list[dict[str, Any]], every: str, targets: int
 ) -> Iterator[Prometheus]:
-    """Returns when so many targets are scraped."""
+    """Returns when so many targets are scraped and nothing fires: until its first look for targets, five seconds, it sees none of them."""
     with listening("127.0.0.1", 0) as free:
         port = int(free.getsockname()[1])
     config = {
@@ -99,7 +99,7 @@ def _wait_until_scraped(running: Prometheus, targets: int, folder: Path) -> None
     deadline = time.monotonic() + 40
     while True:
         try:
-            if running.up() >= targets:
+            if running.up() >= targets and not running.firing():
                 return
         except OSError:
             pass  # it is starting

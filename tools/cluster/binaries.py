@@ -24,7 +24,8 @@ GO_MODULES = Path(__file__).parent / "modules"
 REPORT_EVERY_S = 30.0
 VERSION_TIMEOUT_S = 10.0
 
-CLOUDNATIVEPG = "1.28.0"
+BARMAN_CLOUD = "0.13.0"
+CLOUDNATIVEPG = "1.29.1"
 KEDA = "2.21.0"
 KUBERNETES = "1.34.4"
 _KUBERNETES_LDFLAGS = " ".join(
@@ -132,6 +133,20 @@ MODULES = (
         "0.33.0",  # later ones drop version 1 of the cgroups
         {"kind": "sigs.k8s.io/kind", "kubeadm": "k8s.io/kubernetes/cmd/kubeadm"},
         ldflags=_KUBERNETES_LDFLAGS,
+        only_asked_for=True,
+    ),
+    Module(
+        "barman-cloud",
+        BARMAN_CLOUD,
+        {"barman-cloud": "github.com/cloudnative-pg/plugin-barman-cloud/cmd/manager"},
+        version_args=(),
+        only_asked_for=True,
+    ),
+    Module(
+        "s3-server",
+        "1.8.0",
+        {"versitygw": "github.com/versity/versitygw/cmd/versitygw"},
+        version_args=(),
         only_asked_for=True,
     ),
     Module("slow-start", "1", {"slow-start": "."}, version_args=(), only_asked_for=True),

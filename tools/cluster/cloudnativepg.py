@@ -51,36 +51,41 @@ def operator_archive() -> Path:
         builder.buildah("copy", "--quiet", "--chmod=755", container, str(binary), "/manager")
         builder.buildah("copy", "--quiet", "--chmod=755", container, str(binary), "/operator/manager_amd64")
         settings = ("--user=65532:65532", '--entrypoint=["/manager"]', "--workingdir=/")
-        _commit(container, settings, _BUILT, archive)
+        commit(container, settings, _BUILT, archive)
     return archive
 
 
 def postgres_archive() -> Path:
     archive = cache_dir() / "cnpg-postgres-17.tar"
     if not archive.exists():
-        packages.ensure(packages.FOR_IMAGES)
         report("making PostgreSQL's image from Debian's packages")
-        files = cache_dir() / "cnpg-postgres.files.tar"
-        builder.run(
-            "mmdebstrap", "--quiet", "--variant=minbase", "--include=postgresql-17,ca-certificates",
-            *(f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in _NEVER_READ),
+        hook = (
             '--essential-hook=mkdir -p "$1/etc/postgresql-common"; '
-            'echo "create_main_cluster = false" > "$1/etc/postgresql-common/createcluster.conf"',
-            f'--customize-hook=chroot "$1" usermod -u {_POSTGRES_UID} postgres; '
-            f'chown -R {_POSTGRES_UID} "$1/var/lib/postgresql" "$1/var/run/postgresql"; '
-            f"cd $1 && rm -rf {' '.join(_LEFT_OUT)}",
-            "trixie", str(files),
-        )  # fmt: skip
-        container = builder.buildah("from", "scratch").strip()
-        builder.buildah("add", "--quiet", container, str(files), "/")
-        files.unlink()
-        path = f"--env=PATH={_BIN}:/usr/sbin:/usr/bin:/sbin:/bin"
-        name = f"docker.io/library/{POSTGRES['repository']}:{POSTGRES['tag']}"
-        _commit(container, (f"--user={_POSTGRES_UID}", path, "--env=LANG=C.UTF-8"), name, archive)
+            'echo "create_main_cluster = false" > "$1/etc/postgresql-common/createcluster.conf"'
+        )
+        owned = f"usermod -u {_POSTGRES_UID} postgres; chown -R {_POSTGRES_UID} /var/lib/postgresql /var/run/postgresql"
+        container = from_debian("postgresql-17", (hook, f"--customize-hook=chroot \"$1\" sh -c '{owned}'"))
+        settings = (f"--user={_POSTGRES_UID}", f"--env=PATH={_BIN}:/usr/sbin:/usr/bin:/sbin:/bin", "--env=LANG=C.UTF-8")
+        commit(container, settings, f"docker.io/library/{POSTGRES['repository']}:{POSTGRES['tag']}", archive)
     return archive
 
 
-def _commit(container: str, settings: tuple[str, ...], name: str, archive: Path) -> None:
+def from_debian(package: str, words: tuple[str, ...] = ()) -> str:
+    """A container with one of Debian's packages, what it needs, and nothing that only people read."""
+    packages.ensure(packages.FOR_IMAGES)
+    files = cache_dir() / f"{package.partition(',')[0]}.files.tar"
+    builder.run(
+        "mmdebstrap", "--quiet", "--variant=minbase", f"--include={package},ca-certificates",
+        *(f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in _NEVER_READ), *words,
+        f"--customize-hook=cd $1 && rm -rf {' '.join(_LEFT_OUT)}", "trixie", str(files),
+    )  # fmt: skip
+    container = builder.buildah("from", "scratch").strip()
+    builder.buildah("add", "--quiet", container, str(files), "/")
+    files.unlink()
+    return container
+
+
+def commit(container: str, settings: tuple[str, ...], name: str, archive: Path) -> None:
     builder.buildah("config", *settings, container)
     local = f"localhost/{name.rpartition('/')[2]}"
     builder.buildah("commit", "--quiet", "--rm", container, local)

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from uuid import UUID
 
+from energy import metrics
 from energy.ingest.lookup import Lookup, LookupLimits
 from energy.store.ports import ApiKey, KeyStore, StoreError
 from energy.wire.problems import Problem
@@ -187,6 +188,7 @@ class Authenticator:
         credential.allow(scope)
         wait_s = credential.rate.take(self._clock())
         if wait_s > 0:
+            metrics.SHED.labels("rate").inc()
             detail = f"The key may make {self._rate[0]:g} requests a second."
             raise Problem("rate_limited", detail, _told(*self._rate, wait_s))
 

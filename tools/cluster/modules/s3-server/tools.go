@@ -1,0 +1,6 @@
+//go:build tools
+
+// Package tools names the program, so that `go mod tidy` pins all it is made of.
+package tools
+
+import _ "github.com/versity/versitygw/cmd/versitygw"
