@@ -114,7 +114,10 @@ def told(run: Run) -> str:
         pytest.param(["serve"], {"time_zone": "Mars/Olympus"}, "Mars/Olympus", id="an unknown zone"),
         pytest.param(["migrate"], {"database_url": "mysql://x"}, "postgresql", id="another kind of database"),
         pytest.param(
-            ["migrate"], {"database_url": "postgresql://x@/x?host=/nowhere"}, "cannot connect", id="no database"
+            ["migrate"],
+            {"database_url": "postgresql://x@/x?host=/nowhere"},
+            "no connection to the database",
+            id="no database",
         ),
         pytest.param(["export", "Juni", "x"], {}, "2026-11", id="a month that is none"),
         pytest.param(["keys", "create", "--scope", "root"], {}, "ingest", id="an unknown scope"),

@@ -1,7 +1,9 @@
 """A PostgreSQL outside the cluster: what a company's own database is to the chart."""
 
+import threading
 from pathlib import Path
 
+from energy.store.data_dir import make, make_room
 from energy.store.embedded import EmbeddedPostgres
 from tools.cluster.network import HOST
 
@@ -15,6 +17,8 @@ class Database:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._server = EmbeddedPostgres(folder, (f"-c listen_addresses={HOST}", f"-c port={PORT}"))
+        make_room(folder)
+        make(folder, self._server.programs, threading.Event())
 
     @property
     def url(self) -> str:

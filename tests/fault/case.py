@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from contextlib import ExitStack
@@ -78,7 +79,7 @@ def case_of(name: str, server: TestServer, running: ExitStack) -> Case:
     case = Case(server, dsn, running, settings, service_dsn=dsn.replace("postgres@", f"{ROLE}@"), stored_dsn=dsn)
     if name == "failed-over":
         pair = settings["pair"] = Pair(server)
-        running.callback(lambda: pair.replica._ctl("-w", "-m", "immediate", "stop", check=False))
+        running.callback(lambda: pair.replica.stop(signal.SIGQUIT))
         proxy = settings["proxy"] = running.enter_context(Proxy(server.postgres.data_dir))
         case.service_dsn = proxy.dsn(dsn).replace("postgres@", f"{ROLE}@")
     more: dict[str, Any] = {}
@@ -93,7 +94,7 @@ def case_of(name: str, server: TestServer, running: ExitStack) -> Case:
 
 
 def _on_small_disk(server: TestServer, running: ExitStack, settings: dict[str, Any]) -> str:
-    owner = server.postgres._user
+    owner = server.postgres.programs.user
     if os.geteuid() != 0 or owner is None:
         pytest.skip("needs root, to mount a small file system")
     folder = Path(tempfile.mkdtemp(prefix="energy-small-", dir=server.home))

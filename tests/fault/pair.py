@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from typing import Any
@@ -18,7 +17,7 @@ class Pair:
         self.primary = primary
         directory = primary.home / "replica"
         directory.mkdir(mode=0o700)
-        owner = primary.postgres._user if os.geteuid() == 0 else None
+        owner = primary.postgres.programs.user
         if owner is not None:
             shutil.chown(directory, owner)
         subprocess.run(

@@ -33,7 +33,7 @@ def pgbouncer(server: TestServer, role: str, *, pool: int = 4) -> Iterator[int]:
         port = free.getsockname()[1]
     folder = server.home / f"pgbouncer-{port}"
     folder.mkdir()
-    owner = server.postgres._user if os.geteuid() == 0 else None
+    owner = server.postgres.programs.user
     if owner is not None:
         shutil.chown(folder, owner)
     config = Path(folder / "pgbouncer.ini")

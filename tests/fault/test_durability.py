@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -246,7 +247,7 @@ def pair() -> Iterator[Pair]:
         pair = Pair(primary)
         until(lambda: query(primary.postgres.dsn, "SELECT 1 FROM pg_stat_replication"), "the standby to stream")
         yield pair
-        pair.replica._ctl("-w", "-m", "immediate", "stop", check=False)
+        pair.replica.stop(signal.SIGQUIT)
 
 
 def test_what_was_acknowledged_is_on_the_standby_that_is_promoted(pair: Pair, start_service: StartService) -> None:

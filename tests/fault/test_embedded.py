@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
 import subprocess
@@ -78,7 +77,7 @@ def test_a_number_that_another_process_has_now_does_not_keep_the_database_from_s
     postgres = EmbeddedPostgres(data_dir)
     postgres.start()
     killing.kill_all_of(postgres)
-    owner = postgres._user if os.geteuid() == 0 else None
+    owner = postgres.programs.user
     noted = data_dir / "postmaster.pid"
     with subprocess.Popen(["sleep", "60"], user=owner) as other:  # of the same user: PostgreSQL alone would wait for it
         noted.write_text("\n".join([str(other.pid), *noted.read_text().splitlines()[1:], ""]))
@@ -109,7 +108,7 @@ def test_the_databases_log_does_not_grow_without_end(data_dir: Path) -> None:
     try:
         with (data_dir / "log").open("ab") as log:
             log.truncate(embedded.LOG_BYTES_MAX + 1)
-        postgres._rotate_log()
+        postgres.rotate_log()
         assert (data_dir / "log").stat().st_size == 0
     finally:
         postgres.stop()

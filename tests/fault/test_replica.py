@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -26,7 +27,7 @@ def pair() -> Iterator[Pair]:
     with contextlib.closing(TestServer()) as primary:
         pair = Pair(primary)
         yield pair
-        pair.replica._ctl("-w", "-m", "immediate", "stop")
+        pair.replica.stop(signal.SIGQUIT)
 
 
 @pytest.fixture

@@ -98,6 +98,7 @@ def test_the_embedded_database_is_backed_up_while_it_runs_and_restored(checkout:
         before = rows_of(database.dsn)
         assert set(statuses(client, later)) == {201}
         killing.kill_all_of(database)
+    assert not database.running
     shutil.rmtree(data / "base")  # the disk
     shell(commands(PAGE, "cp -a"), checkout)
     with ServiceProcess(data_dir=data) as restored, client_of(restored) as client:

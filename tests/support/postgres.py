@@ -55,7 +55,7 @@ class TestServer(Postgres):
     @property
     def bin(self) -> Path:
         """Where PostgreSQL's programs are."""
-        return self.postgres._bin
+        return self.postgres.programs.bin
 
     def dsn_of(self, database: str) -> str:
         """How to reach one of its databases."""

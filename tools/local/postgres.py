@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -33,8 +34,7 @@ class Postgres:
 
     def close(self) -> None:
         """Ends it without a last checkpoint, which would write for seconds what is removed right after, and removes it."""
-        if self.postgres._ctl("status", check=False) == 0:
-            self.postgres._ctl("-w", "-m", "immediate", "stop")
+        self.postgres.stop(signal.SIGQUIT)
         shutil.rmtree(self.home)
 
     def __enter__(self) -> Self:

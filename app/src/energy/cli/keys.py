@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table as Shown
 
-from energy.cli import files
+from energy.cli import files, stopping
 from energy.cli.databases import database_with_schema
 from energy.cli.table import BadFile, Line, Table, check_header, open_table
 from energy.http.auth import SCOPES, SOURCES, new_key
@@ -46,7 +45,7 @@ def _with_keys(work: Callable[[PostgresKeys], Awaitable[_T]]) -> _T:
             await database.close()
 
     with database_with_schema(settings) as dsn:
-        return asyncio.run(run(dsn))
+        return stopping.run(run(dsn))
 
 
 @app.command("create")

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from energy import __version__
 from energy.cli import keys, serve, transfer
+from energy.cli.stopping import Stopped, signals_are_noted
 from energy.cli.table import BadFile
 from energy.server import CannotListen
 from energy.settings import Settings
@@ -43,13 +44,14 @@ def version() -> None:
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 failed with an explanation, 2 called wrongly."""
     try:
-        app()
+        with signals_are_noted():
+            app()
     except ValidationError as error:
         _fail(_settings_complaint(error), 2)
     except (StoreError, EmbeddedUnavailable, CannotListen, BadFile, TracingUnavailable) as error:
         _fail(f"{error}", 1)
-    except KeyboardInterrupt:
-        _fail("interrupted", 130)
+    except Stopped as stopped:
+        _fail("interrupted", stopped.status)
 
 
 def _settings_complaint(error: ValidationError) -> str:

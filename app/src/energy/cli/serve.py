@@ -5,35 +5,33 @@ How the server listens and stops is in `energy.server`.
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import gc
 import logging
 import os
 import socket
 import sys
 import tempfile
-import time
 
 import typer
 from rich.console import Console
 
 from energy import logs
-from energy.cli.databases import database_dsn, migrates_at_start
+from energy.cli import databases, stopping
+from energy.cli.databases import Target, connected, migrates_at_start, opened
+from energy.cli.stopping import Stopped, signals_are_noted
 from energy.cli.workers import run_workers
 from energy.http.auth import key_from_token
-from energy.server import Server, listening, loop_factory
-from energy.service import Service, database_of
+from energy.server import BACKLOG, Server, listening, loop_factory
+from energy.service import Service
 from energy.settings import AuthMode, Settings
 from energy.store.ports import Unavailable
-from energy.store.postgres.database import Database, Dialect, UnsafeDatabase
+from energy.store.postgres.database import Database, UnsafeDatabase
 from energy.store.postgres.keys import PostgresKeys
 from energy.tracing import traced
 
 log = logging.getLogger(__name__)
 
-OWN_PATIENCE_S = 30.0
-"""How long our own database may take to come back while we start: it is looked after every second, and recovers in seconds."""
-_LOOKS_AGAIN_S = 0.2
 _GC_OBJECTS = 20_000
 """Requests make no cycles; looking for them every 700 objects costs a twentieth of the throughput."""
 _DSN_VARIABLE = "ENERGY_DATABASE_URL"
@@ -50,13 +48,14 @@ def serve(
     given = {"host": host, "port": port, "workers": workers}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # pydantic checks them
     logs.configure(settings.log_level, settings.log_format, access_log=settings.access_log)
-    with database_dsn(settings) as dsn, listening(settings.host, settings.port) as listener:
-        if migrates_at_start(settings):
-            asyncio.run(_migrate(settings, dsn))
-        else:
-            asyncio.run(_refuse_unsafe(settings, dsn))
-        _greet(settings, listener)
-        code = _run(settings, dsn, listener) if settings.workers == 1 else _run_many(settings, dsn, listener)
+    code = 0
+    try:
+        with listening(settings.host, settings.port) as listener, opened(settings) as target:
+            stopping.run(_prepare(settings, target))
+            _greet(settings, listener)
+            code = (_run if settings.workers == 1 else _run_many)(settings, target.dsn, listener)
+    except Stopped:
+        log.info("stopped by a signal")
     sys.exit(code)
 
 
@@ -64,51 +63,34 @@ def migrate() -> None:
     """Bring the database's schema up to date, and make the bootstrap admin key if one is set."""
     settings = Settings()
     logs.configure(settings.log_level, settings.log_format, access_log=False)
-    with database_dsn(settings) as dsn:
-        version = asyncio.run(_migrate(settings, dsn))
+    with opened(settings) as target:
+        version = stopping.run(_migrate(settings, target))
     Console().print(f"The schema is at {version}.")
 
 
-async def _migrate(settings: Settings, dsn: str) -> str:
-    from energy.store import migrations  # noqa: PLC0415 - takes as long to load as all the rest; see store/schema.py
-
-    database = database_of(settings, dsn)
+async def _prepare(settings: Settings, target: Target) -> None:
+    """Raises `UnsafeDatabase` before anything listens. Somebody else's database that is away is looked at when it comes."""
+    if migrates_at_start(settings):
+        await _migrate(settings, target)
+        return
     try:
-        await _reach(database, OWN_PATIENCE_S if settings.database_url is None else 0.0)
-        cockroach = database.dialect is Dialect.COCKROACH
-        version = await migrations.migrate(dsn, cockroach=cockroach, timeout_s=settings.database_connect_timeout_s)
-        if settings.bootstrap_admin_key is not None:
-            await _bootstrap(settings, database)
-        return version
-    finally:
-        await database.close()
-
-
-async def _reach(database: Database, patience_s: float) -> None:
-    """Our own database that dies while we start is started again by who watches it; somebody else's is said to be away at once."""
-    deadline = time.monotonic() + patience_s
-    while True:
-        try:
-            return await database.connect()
-        except UnsafeDatabase:
-            raise
-        except Unavailable:
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(_LOOKS_AGAIN_S)
-
-
-async def _refuse_unsafe(settings: Settings, dsn: str) -> None:
-    """Raises `UnsafeDatabase` before anything listens. A database that is not there yet is looked at when it comes."""
-    database = database_of(settings, dsn)
-    try:
-        await database.connect()
+        async with connected(settings, target.dsn):
+            pass
     except UnsafeDatabase:
         raise
     except Unavailable as error:
         log.info("the database is not there yet: %s", error)
-    finally:
-        await database.close()
+
+
+async def _migrate(settings: Settings, target: Target) -> str:
+    async def bring_up_to_date() -> str:
+        async with connected(settings, target.dsn) as database:
+            version = await databases.migrate(settings, database)
+            if settings.bootstrap_admin_key is not None:
+                await _bootstrap(settings, database)
+            return version
+
+    return await target.prepare(bring_up_to_date)
 
 
 async def _bootstrap(settings: Settings, database: Database) -> None:
@@ -152,8 +134,7 @@ def _run(settings: Settings, dsn: str, listener: socket.socket) -> int:
     gc.collect()
     gc.freeze()  # what is loaded by now stays: the collector need not look at it again
     gc.set_threshold(_GC_OBJECTS, 20, 50)
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(run())
+    stopping.run(run(), loop_factory())
     if unsafe:
         raise unsafe[0]
     return 0
@@ -172,10 +153,12 @@ def _worker(listener: socket.socket) -> None:
     settings = Settings()
     logs.configure(settings.log_level, settings.log_format, access_log=settings.access_log)
     assert settings.database_url is not None  # noqa: S101 - set by _run_many
-    sys.exit(_run(settings, settings.database_url.get_secret_value(), listener))
+    with signals_are_noted(), contextlib.suppress(Stopped):
+        sys.exit(_run(settings, settings.database_url.get_secret_value(), listener))
 
 
 def _greet(settings: Settings, listener: socket.socket) -> None:
+    listener.listen(BACKLOG)  # from the greeting on nobody is refused
     host, port = listener.getsockname()[:2]
     auth = "without API keys (only this machine can reach it)" if settings.auth is AuthMode.OFF else "with API keys"
     where = (

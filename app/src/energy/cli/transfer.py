@@ -23,7 +23,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from energy.cli import files
+from energy.cli import files, stopping
 from energy.cli.databases import database_with_schema
 from energy.cli.import_rows import Checked, Imported, Importer, MeterImporter, ReadingImporter, Times
 from energy.cli.table import REASON, BadFile, Line, Table, moment_of, open_table
@@ -127,7 +127,7 @@ def import_file(
             f"refused lines cannot be written to {target}; name another file", param_hint="--refused"
         )
     with database_with_schema(settings) as dsn, _seldom_collected():
-        counts, seconds = asyncio.run(_import(settings, dsn, _Job(kind, file, target, encoding, times)))
+        counts, seconds = stopping.run(_import(settings, dsn, _Job(kind, file, target, encoding, times)))
     before = f" {counts.repeated} stored before," if kind is Kind.READINGS else ""
     typer.echo(
         f"{counts.stored} {kind.value} stored,{before} {counts.refused} lines refused, in {seconds:.1f} s "
@@ -260,7 +260,7 @@ def export(
     except ValueError:
         raise typer.BadParameter(f"{period!r} is not a month such as 2026-11", param_hint="PERIOD") from None
     with database_with_schema(settings) as dsn:
-        rows = asyncio.run(_export(settings, dsn, month, file))
+        rows = stopping.run(_export(settings, dsn, month, file))
     where = "on standard output" if file == files.STANDARD else f"in {file}"
     typer.echo(f"{rows} readings of {period} are {where}.", err=file == files.STANDARD)
 

@@ -20,6 +20,8 @@ from types import FrameType
 
 from prometheus_client.multiprocess import mark_process_dead
 
+from energy.cli.stopping import SIGNALS, raise_if_asked
+
 log = logging.getLogger(__name__)
 
 _PAUSE_MAX_S = 30.0
@@ -69,8 +71,9 @@ def run_workers(count: int, target: Target, listener: socket.socket) -> int:
         for worker in workers:
             worker.process.terminate()
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    for number in SIGNALS:
+        signal.signal(number, stop)
+    raise_if_asked()
     workers += [_Worker(target, listener) for _ in range(count)]
     while not stopping.is_set():
         _wait_for_a_change(workers)
@@ -80,7 +83,8 @@ def run_workers(count: int, target: Target, listener: socket.socket) -> int:
         worker.process.terminate()  # one that started while the signal came has not been told
         worker.process.join()
         forget(worker.process)
-    return max((worker.process.exitcode or 0 for worker in workers), default=0)
+    codes = (worker.process.exitcode or 0 for worker in workers)
+    return max((code for code in codes if code != -signal.SIGTERM), default=0)  # that one had hardly begun
 
 
 def _replace_the_dead(workers: list[_Worker]) -> None:

