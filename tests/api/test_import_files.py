@@ -122,13 +122,36 @@ def test_the_source_is_never_overwritten(database: str, tmp_path: Path) -> None:
         assert file.read_bytes() == before
 
 
-@pytest.mark.parametrize("refused", ["absent/refused.csv", "."])
+@pytest.mark.parametrize(
+    "refused",
+    [
+        pytest.param("absent/refused.csv", id="no folder"),
+        pytest.param(".", id="a folder"),
+        pytest.param("/proc/refused.csv", id="where not even root can make a file"),
+    ],
+)
 def test_nothing_is_stored_when_refused_lines_could_not_be_kept(database: str, tmp_path: Path, refused: str) -> None:
     file = write(tmp_path / "a.csv", "device_id,value,read_at", f"{uuid4()},5,{OCTOBER}", f"{uuid4()},x,{OCTOBER}")
     run = energy("import", "readings", str(file), "--refused", str(tmp_path / refused), database_url=database)
     assert run.returncode == 2, run.stdout + run.stderr
     assert "name another file" in run.stderr
     assert count(database) == 0
+
+
+def test_the_default_place_of_refused_lines_is_tried_before_anything_is_stored(database: str, tmp_path: Path) -> None:
+    file = write(tmp_path / "a.csv", "device_id,value,read_at", f"{uuid4()},5,{OCTOBER}", f"{uuid4()},x,{OCTOBER}")
+    file.with_name("a.csv.refused.csv").mkdir()
+    run = energy("import", "readings", str(file), database_url=database)
+    assert (run.returncode, count(database)) == (2, 0), run.stdout + run.stderr
+    assert "--refused" in run.stderr
+
+
+def test_a_disk_that_is_full_for_refused_lines_is_one_sentence(database: str, tmp_path: Path) -> None:
+    file = write(tmp_path / "a.csv", "device_id,value,read_at", f"{uuid4()},5,{OCTOBER}", f"{uuid4()},x,{OCTOBER}")
+    run = energy("import", "readings", str(file), "--refused", "/dev/full", database_url=database)
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert "No space left on device" in run.stderr
+    assert "nothing is stored twice" in run.stderr
 
 
 def test_a_file_that_was_there_survives_an_import_without_refusals(database: str, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import csv
 import gc
-import os
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -122,10 +121,7 @@ def import_file(
     target = refused or Path(f"{kind.value if file == files.STANDARD else file}.refused.csv")
     if file != files.STANDARD and target.exists() and target.samefile(file):
         raise typer.BadParameter("refused lines would overwrite the file itself; name another", param_hint="--refused")
-    if target.is_dir() or not os.access(target if target.exists() else target.parent, os.W_OK):
-        raise typer.BadParameter(
-            f"refused lines cannot be written to {target}; name another file", param_hint="--refused"
-        )
+    _refuse_unwritable(target)
     with database_with_schema(settings) as dsn, _seldom_collected():
         counts, seconds = stopping.run(_import(settings, dsn, _Job(kind, file, target, encoding, times)))
     before = f" {counts.repeated} stored before," if kind is Kind.READINGS else ""
@@ -138,6 +134,19 @@ def import_file(
             f"The refused lines, with the reason in front of each, are in {target}. Fix them and import that file."
         )
         raise typer.Exit(1)
+
+
+def _refuse_unwritable(target: Path) -> None:
+    """By really trying: who is root may write everywhere, as far as the system tells beforehand."""
+    is_new = not target.exists()
+    try:
+        target.open("ab").close()
+        if is_new:
+            target.unlink()
+    except OSError as error:
+        raise typer.BadParameter(
+            f"refused lines cannot be written to {target}: {error.strerror}; name another file", param_hint="--refused"
+        ) from error
 
 
 def _times(kind: Kind, time_zone: str | None, read_at: str | None) -> Times:
@@ -236,17 +245,25 @@ class _Refused:
         if not refused:
             return
         rows = [[reason, *line] for line, reason in refused]
-        if self._file is None:
-            self._file = self._target.open("w", newline="", encoding=self._encoding.value)
-            rows.insert(0, [REASON, *self._table.header])
-        csv.writer(self._file, delimiter=self._table.separator).writerows(rows)
+        try:
+            if self._file is None:
+                self._file = self._target.open("w", newline="", encoding=self._encoding.value)
+                rows.insert(0, [REASON, *self._table.header])
+            csv.writer(self._file, delimiter=self._table.separator).writerows(rows)
+            self._file.flush()
+        except OSError as error:
+            raise BadFile(
+                f"refused lines cannot be written to {self._target}: {error.strerror}. What could be stored up to there is stored. "
+                "Name another file with --refused and import all of it again: nothing is stored twice."
+            ) from error
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError) if kind is not None else contextlib.nullcontext():  # said already
+                self._file.close()
 
 
 def export(
