@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from uuid import uuid4
 
 import pytest
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 
 from energy.domain.reading import Committed, Conflicting, Doubtful, Reading, Undecided, Unstorable
 from energy.ingest.committer import RETRY_NEEDS_S, Committer
-from energy.store.ports import BatchStore, Interrupted, NotAll, Poisoned, Unavailable
+from energy.store.ports import ROWS_AT_A_TIME, BatchStore, Interrupted, NotAll, Poisoned, Unavailable
 from simulation.world import DOUBTFUL, PERIOD, Database, SimulatedStore
 from unit.energy.fakes import Clock, ToldStore, a_reading
 
@@ -162,3 +163,32 @@ async def test_an_atomic_batch_with_two_contents_under_one_id_is_not_sent() -> N
 async def test_the_reason_of_the_database_is_kept() -> None:
     outcomes = await committer(ToldStore(Poisoned("value out of range"))).commit([a_reading()], SOON)
     assert outcomes == [Unstorable("value out of range")]
+
+
+class CountedId:
+    """An id that notes in which step it was looked at."""
+
+    def __init__(self, looked: Counter[int], steps: list[None]) -> None:
+        self._int, self._looked, self._steps = uuid4().int, looked, steps
+
+    @property
+    def int(self) -> int:
+        self._looked[len(self._steps)] += 1
+        return self._int
+
+
+@pytest.mark.parametrize("atomic", [False, True], ids=["plain", "atomic"])
+async def test_a_long_batch_is_sorted_and_answered_in_steps(*, atomic: bool) -> None:
+    looked: Counter[int] = Counter()
+    steps: list[None] = []
+    readings = [replace(a_reading(), device_id=CountedId(looked, steps)) for _ in range(4 * ROWS_AT_A_TIME)]
+    store = ToldStore()
+
+    async def turn() -> None:
+        steps.append(None)
+
+    outcomes = await committer(store, atomic=atomic).commit([*readings, readings[0]], SOON, turn)
+    assert len(outcomes) == len(readings) + 1
+    assert max(looked.values()) == ROWS_AT_A_TIME
+    assert len(steps) == 4 + 3 + 3 + 4  # folding, merging, the rows' outcomes, the readings' outcomes
+    assert len({id(reading) for reading in store.batches[0]}) == len(readings)

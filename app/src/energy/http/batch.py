@@ -24,15 +24,13 @@ from energy.http.readings import shed
 from energy.http.responses import Receive, Reply, Scope
 from energy.http.shares import Busy, Shares, Turns
 from energy.ingest.committer import Committer
-from energy.store.ports import NotAll
+from energy.store.ports import ROWS_AT_A_TIME, NotAll
 from energy.wire.answers import BatchResult, ItemResult, least_certain, problem_of
 from energy.wire.batches import counter, kind_of, slices_of
 from energy.wire.bodies import EARLIEST, ReadingIn
 from energy.wire.problems import Problem
 
 _REASONS_MAX = 100
-_ROWS_AT_A_TIME = 500
-"""Rows of a plain batch in one statement, for the same reason: sorting and encoding ten thousand takes a tenth of a second."""
 _ITEMS_AT_A_TIME = 200
 """Items handled between two looks at the other requests: a batch must not hold the event loop for milliseconds."""
 
@@ -106,19 +104,17 @@ class Batch:
         sees_from = EARLIEST if credential.may("read") and credential.account_no is None else None
         if not atomic:
             return await _result(items, await self._commit(self._committer, readings), sees_from, self._turns)
-        bad = [_refused(index, item) for index, item in enumerate(items) if isinstance(item, Problem)]
+        bad = [(index, item) for index, item in enumerate(items) if isinstance(item, Problem)]
         if bad:
-            raise _nothing_stored(bad)
+            raise _nothing_stored(len(bad), [_refused(index, item) for index, item in bad[:_REASONS_MAX]])
         try:
             return await _result(items, await self._commit(self._atomic_committer, readings), sees_from, self._turns)
         except NotAll as error:
             pairs = enumerate(zip(readings, error.outcomes, strict=True))
+            failed = [(n, *pair) for n, pair in pairs if not isinstance(pair[1], Committed)]
             raise _nothing_stored(
-                [
-                    _refused(n, problem_of(reading, outcome, sees_from))
-                    for n, (reading, outcome) in pairs
-                    if not isinstance(outcome, Committed)
-                ]
+                len(failed),
+                [_refused(n, problem_of(reading, found, sees_from)) for n, reading, found in failed[:_REASONS_MAX]],
             ) from None
 
     async def _items(self, body: bytes, kind: bytes, credential: Credential) -> Items:
@@ -143,7 +139,7 @@ class Batch:
                 await self._lanes.acquire()
         except TimeoutError:
             return [Undecided(maybe_stored=False)] * len(readings)
-        at_a_time = _ROWS_AT_A_TIME if committer is self._committer else len(readings)
+        at_a_time = ROWS_AT_A_TIME if committer is self._committer else len(readings)
         outcomes: list[Outcome] = []
         try:
             for at in range(0, len(readings), at_a_time):
@@ -152,7 +148,7 @@ class Batch:
                     later = timedelta(microseconds=at)
                     rows = [replace(reading, received_at=reading.received_at + later) for reading in rows]
                 metrics.BATCH_ROWS.observe(len(rows))
-                outcomes += await committer.commit(rows, deadline)
+                outcomes += await committer.commit(rows, deadline, self._turns.next)
             return outcomes
         finally:
             self._lanes.release()
@@ -205,9 +201,9 @@ def _refused(index: int, problem: Problem) -> ItemResult:
     return ItemResult(index, problem.status, code=problem.code, detail=problem.detail)
 
 
-def _nothing_stored(results: Sequence[ItemResult]) -> Problem:
-    detail = f"{len(results)} of the readings cannot be stored, so none was; the first reasons are under `items`."
-    return Problem("not_all_stored", detail, more={"items": results[:_REASONS_MAX]})
+def _nothing_stored(number: int, first: Sequence[ItemResult]) -> Problem:
+    detail = f"{number} of the readings cannot be stored, so none was; the first reasons are under `items`."
+    return Problem("not_all_stored", detail, more={"items": first})
 
 
 def _is_atomic(query: bytes) -> bool:

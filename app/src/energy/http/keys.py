@@ -6,7 +6,7 @@ A secret is in the answer that makes it and nowhere else. The command line does 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -19,11 +19,15 @@ from starlette.responses import Response
 from energy.http.auth import new_key
 from energy.http.body import read_body, require_json
 from energy.http.queries import Access, json, parameters, path_of, refuse_far
-from energy.store.ports import KeyAdmin, KeyListing
+from energy.http.shares import Turns
+from energy.store.ports import ApiKey, KeyAdmin, KeyListing
+from energy.wire.batches import slices_of_array
 from energy.wire.bodies import json_of
 from energy.wire.problems import Problem
 
 KEYS_AT_ONCE_MAX = 1_000
+KEYS_AT_A_TIME = 50
+"""Keys read and made between two looks at the other requests."""
 
 Scope = Literal["ingest", "read", "admin"]
 KeySource = Literal["meter", "person", "head_end"]
@@ -107,26 +111,31 @@ class Keys:
     access: Access
     now: Callable[[], datetime]
     body_bytes_max: int
+    _turns: Turns = field(init=False, default_factory=Turns)
 
     async def create(self, request: Request) -> Response:
         """Makes all of the keys, or none."""
         await self.access.to_everything(request, "admin")
         require_json(request.scope["header_map"])
-        wanted = json_of(await read_body(request.scope, request.receive, self.body_bytes_max), list[KeyIn])
-        if not 1 <= len(wanted) <= KEYS_AT_ONCE_MAX:
+        body = await read_body(request.scope, request.receive, self.body_bytes_max)
+        made: list[tuple[str, ApiKey, str]] = []
+        for raws in slices_of_array(body, KEYS_AT_A_TIME):
+            made += [self._made(json_of(bytes(raw), KeyIn)) for raw in raws[: KEYS_AT_ONCE_MAX + 1 - len(made)]]
+            await self._turns.next()
+        if not 1 <= len(made) <= KEYS_AT_ONCE_MAX:
             raise Problem("invalid", f"Ask for 1 to {KEYS_AT_ONCE_MAX} keys at once.")
-        now = self.now()
-        for key in wanted:
-            if key.expires_at is not None:
-                refuse_far("expires_at", key.expires_at)
-        if any(key.expires_at is not None and key.expires_at <= now for key in wanted):
-            raise Problem("invalid", "`expires_at` is over already.")
-        made = [
-            (*new_key(frozenset(key.scopes), key.device_id, key.account_no, key.expires_at, key.source), key.note)
-            for key in wanted
-        ]
         await self.store.create([(key, note) for _, key, note in made])
         return json(NewKeys([NewKey(key.key_id, token) for token, key, _ in made]), status=201)
+
+    def _made(self, wanted: KeyIn) -> tuple[str, ApiKey, str]:
+        ends_at = wanted.expires_at
+        if ends_at is not None:
+            refuse_far("expires_at", ends_at)
+            if ends_at <= self.now():
+                raise Problem("invalid", "`expires_at` is over already.")
+        return *new_key(
+            frozenset(wanted.scopes), wanted.device_id, wanted.account_no, ends_at, wanted.source
+        ), wanted.note
 
     async def page(self, request: Request) -> Response:
         """Lists keys."""

@@ -8,11 +8,14 @@ Knows nothing of HTTP or SQL.
 
 from __future__ import annotations
 
+import asyncio
+import heapq
+import itertools
 import logging
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from energy import metrics
@@ -30,12 +33,15 @@ from energy.domain.reading import (
     same_request,
 )
 from energy.logs import Seldom
-from energy.store.ports import BatchStore, Interrupted, NotAll, Poisoned, StoreError
+from energy.store.ports import ROWS_AT_A_TIME, BatchStore, Interrupted, NotAll, Poisoned, StoreError, parts
 
 _seldom = Seldom(logging.getLogger(__name__))
 
 Id = tuple[int, int]
 """Device and reading, as numbers: a UUID hashes and compares itself in Python."""
+
+Turn = Callable[[], Awaitable[None]]
+"""Returns when the next step of a long batch may be taken."""
 
 BACKOFF_FIRST_S = 0.02
 BACKOFF_MAX_S = 0.5
@@ -51,6 +57,10 @@ _LABELS: dict[type, str] = {
     Unstorable: "unstorable",
     Undecided: "undecided",
 }
+
+
+async def _next_round() -> None:
+    await asyncio.sleep(0)
 
 
 class Committer:
@@ -69,24 +79,21 @@ class Committer:
         self._sleep = sleep
         self._atomic = atomic
 
-    async def commit(self, readings: Sequence[Reading], deadline: float) -> list[Outcome]:
+    async def commit(self, readings: Sequence[Reading], deadline: float, turn: Turn = _next_round) -> list[Outcome]:
         """One outcome per reading, in the same order. `deadline` is in seconds of the clock; it returns soon after it.
 
-        An atomic committer stores all of them or raises `NotAll`.
+        An atomic committer stores all of them or raises `NotAll`. A long batch is worked on in steps, with a `turn` in between.
         """
-        ids = [(reading.device_id.int, reading.reading_id.int) for reading in readings]
-        first_of = dict(zip(reversed(ids), reversed(readings), strict=True))
-        order = sorted(first_of)  # the key's: two batches that lock rows crosswise deadlock
-        if self._atomic and not all(map(same_request, readings, map(first_of.__getitem__, ids))):
+        fold = await _fold(readings, turn, compares=self._atomic)
+        if self._atomic and fold.contradicts:
             raise NotAll([Unstorable(_TWO_CONTENTS)] * len(readings))
         try:
-            settled = await self._settle([first_of[id_] for id_ in order], deadline)
+            settled = await self._settle(fold.rows, deadline)
         except NotAll as error:
-            raise NotAll(_for_each(ids, readings, first_of, dict(zip(order, error.outcomes, strict=True)))) from None
-        outcome_of = dict(zip(order, settled, strict=True))
-        repeats = len(order) < len(ids)
-        outcomes = _for_each(ids, readings, first_of, outcome_of) if repeats else [outcome_of[id_] for id_ in ids]
-        _count(outcomes)
+            raise NotAll(await fold.unfold(error.outcomes, turn)) from None
+        outcomes = await fold.unfold(settled, turn)
+        for part in parts(outcomes):
+            _count(part)
         return outcomes
 
     async def _settle(self, batch: Sequence[Reading], deadline: float, *, maybe_stored: bool = False) -> list[Outcome]:
@@ -121,14 +128,66 @@ class Committer:
         return [outcome for half in settled for outcome in half]
 
 
-def _for_each(
-    ids: Sequence[Id], readings: Sequence[Reading], first_of: Mapping[Id, Reading], outcome_of: Mapping[Id, Outcome]
-) -> list[Outcome]:
-    """The outcomes of the sorted, folded batch for the readings as they came."""
-    return [
-        outcome_of[id_] if reading is first_of[id_] else _repeated(reading, first_of[id_], outcome_of[id_])
-        for id_, reading in zip(ids, readings, strict=True)
-    ]
+@dataclass(slots=True)
+class _Fold:
+    """A batch as it is sent: each id once, in the key's order (two batches that lock rows crosswise deadlock)."""
+
+    readings: Sequence[Reading]
+    ids: list[Id] = field(default_factory=list)
+    first_of: dict[Id, Reading] = field(default_factory=dict)
+    order: list[Id] = field(default_factory=list)
+    rows: list[Reading] = field(default_factory=list)
+    contradicts: bool = False
+
+    async def unfold(self, settled: Sequence[Outcome], turn: Turn) -> list[Outcome]:
+        """The outcomes of the rows for the readings as they came."""
+        outcome_of: dict[Id, Outcome] = {}
+        for ids, outcomes in zip(parts(self.order), parts(settled), strict=True):
+            if outcome_of:
+                await turn()
+            outcome_of.update(zip(ids, outcomes, strict=True))
+        told: list[Outcome] = []
+        repeats = len(self.order) < len(self.ids)
+        for ids, readings in zip(parts(self.ids), parts(self.readings), strict=True):
+            if told:
+                await turn()
+            told += self._for_each(ids, readings, outcome_of) if repeats else [outcome_of[id_] for id_ in ids]
+        return told
+
+    def _for_each(
+        self, ids: Sequence[Id], readings: Sequence[Reading], outcome_of: Mapping[Id, Outcome]
+    ) -> list[Outcome]:
+        return [
+            outcome_of[id_]
+            if reading is self.first_of[id_]
+            else _repeated(reading, self.first_of[id_], outcome_of[id_])
+            for id_, reading in zip(ids, readings, strict=True)
+        ]
+
+
+async def _fold(readings: Sequence[Reading], turn: Turn, *, compares: bool) -> _Fold:
+    fold = _Fold(readings)
+    runs: list[list[Id]] = []
+    for part in parts(readings):
+        if runs:
+            await turn()
+        ids = [(reading.device_id.int, reading.reading_id.int) for reading in part]
+        new = dict(zip(reversed(ids), reversed(part), strict=True))
+        if runs:
+            for known in new.keys() & fold.first_of.keys():
+                del new[known]
+        fold.first_of.update(new)
+        fold.ids += ids
+        if compares and not all(map(same_request, part, map(fold.first_of.__getitem__, ids))):
+            fold.contradicts = True
+        runs.append(sorted(new))
+    merged = heapq.merge(*runs) if len(runs) > 1 else itertools.chain(*runs)
+    while order := list(itertools.islice(merged, ROWS_AT_A_TIME)):
+        if fold.order:
+            await turn()
+        fold.order += order
+        fold.rows += map(fold.first_of.__getitem__, order)
+    return fold
 
 
 def _repeated(reading: Reading, first: Reading, outcome: Outcome) -> Outcome:

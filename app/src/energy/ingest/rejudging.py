@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 from energy import metrics
 from energy.domain.reading import Committed, Outcome, Reading
-from energy.store.ports import BatchStore, Place, RejudgeStore, StoreError
+from energy.store.ports import ROWS_AT_A_TIME, BatchStore, Place, RejudgeStore, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,11 @@ class _Remembering:
             outcomes = await self._inner.append(batch, timeout_s)
             return outcomes
         finally:
-            self._rejudging.remember(batch, outcomes)
+            for at in range(0, len(batch), ROWS_AT_A_TIME):
+                if at:
+                    await asyncio.sleep(0)
+                part = slice(at, at + ROWS_AT_A_TIME)
+                self._rejudging.remember(batch[part], outcomes and outcomes[part])
 
 
 def _places(batch: Sequence[Reading], outcomes: Iterable[Outcome | None]) -> Iterator[Place]:

@@ -70,6 +70,11 @@ def slices_of(body: bytes, kind: bytes, items_max: int, size: int) -> Iterator[l
         yield _decoded(slice_)
 
 
+def slices_of_array(body: bytes, size: int) -> Iterator[list[msgspec.Raw]]:
+    """The items of a JSON array of anything, unread, at most `size` at a time. Raises `Problem` when it is none."""
+    return _sliced(_array(body), size, len)
+
+
 def _sliced(items: Iterable[_T], size: int, bytes_of: Callable[[_T], int]) -> Iterator[list[_T]]:
     slice_: list[_T] = []
     held = 0
@@ -109,7 +114,7 @@ def _array(body: bytes) -> Iterator[msgspec.Raw]:
             size *= 2
         else:
             raise Problem(
-                "malformed", f"The body is not valid JSON, or a reading is longer than {_ITEM_BYTES_MAX} bytes."
+                "malformed", f"The body is not valid JSON, or an item is longer than {_ITEM_BYTES_MAX} bytes."
             )
     raws = _raws(opening + body[start:])
     if isinstance(raws, Problem):
@@ -121,7 +126,7 @@ def _raws(array: bytes) -> list[msgspec.Raw] | Problem:
     try:
         return _decode_raw(array)
     except msgspec.ValidationError:
-        return Problem("invalid", "The batch has to be a JSON array of readings.")
+        return Problem("invalid", "The body has to be a JSON array.")
     except (ValueError, RecursionError, OverflowError) as error:
         return Problem("malformed", f"The body is not valid JSON: {str(error)[:200]}")
 

@@ -29,7 +29,7 @@ from energy.domain.reading import (
     Unstorable,
     same_content,
 )
-from energy.store.ports import Interrupted, NotAll, Poisoned
+from energy.store.ports import ROWS_AT_A_TIME, Interrupted, NotAll, Poisoned, parts
 from energy.store.postgres import statements
 from energy.store.postgres.database import Database, Dialect, Plans, Row, Session, plans_for
 from energy.store.postgres.rows import columns_of, doubtful_of, flags_of, policy_arguments, stored_of
@@ -98,8 +98,11 @@ class AtomicWriter:
 
     async def _write(self, batch: Sequence[Reading], timeout_s: float, *, keep: bool = True) -> list[Outcome]:
         database = self.writer.database
-        async with database.work(timeout_s, together=True, plans=plans_for(len(batch))) as session:
-            outcomes = await self.writer.write(session, batch)
+        plans = plans_for(min(len(batch), ROWS_AT_A_TIME))
+        async with database.work(timeout_s, together=True, plans=plans) as session:
+            outcomes: list[Outcome] = []
+            for part in parts(batch):
+                outcomes += await self.writer.write(session, part)
             if not keep or not all(isinstance(outcome, Committed) for outcome in outcomes):
                 raise NotAll(outcomes)  # rolls back
             return outcomes
