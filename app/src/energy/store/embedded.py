@@ -264,12 +264,13 @@ class EmbeddedPostgres:
         """Returns how long the log is before what this server says."""
         options = shlex.split(" ".join(self.options))
         with (self.data_dir / "log").open("ab") as output:
+            said_bytes = output.tell()  # before there is a child: it has the same place in the file
             self.programs.give(self.data_dir / "log")  # a backup reads it
             self._child = self.programs.run(
                 "postgres", "-D", self.data_dir, "-h", "", "-k", self._socket_dir(), *options,
                 cwd=self.data_dir, output=output,
             )  # fmt: skip
-            return output.tell()
+        return said_bytes
 
     def _end(self, said_bytes: int) -> Ended:
         """Why it is not there any more. A server that ends by itself takes its file away, unless others' processes are left."""
