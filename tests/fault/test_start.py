@@ -196,8 +196,17 @@ def moved_up_by_half(data_dir: Path) -> None:
         (data_dir / name).rename(data_dir / ".made" / name)
 
 
-@pytest.mark.parametrize("state", [with_a_half_made_database, moved_up_by_half])
-def test_a_directory_that_was_left_half_made_becomes_a_whole_one(data_dir: Path, state: Callable[[Path], None]) -> None:
+def with_an_empty_lock_file(data_dir: Path) -> None:
+    with kept(EmbeddedPostgres(data_dir)):
+        pass
+    (data_dir / "postmaster.pid").touch()
+    shutil.chown(data_dir / "postmaster.pid", data_dir.owner())
+
+
+@pytest.mark.parametrize("state", [with_a_half_made_database, moved_up_by_half, with_an_empty_lock_file])
+def test_a_directory_as_a_power_cut_leaves_it_becomes_a_whole_one(
+    data_dir: Path, state: Callable[[Path], None]
+) -> None:
     state(data_dir)
     with kept(EmbeddedPostgres(data_dir)) as running:
         assert query(running.dsn, "SELECT 1 AS one")[0]["one"] == 1
@@ -216,6 +225,12 @@ def has_other_files(data_dir: Path) -> None:
 def of_an_older_postgresql(data_dir: Path) -> None:
     data_dir.mkdir()
     (data_dir / "PG_VERSION").write_text("16\n")
+
+
+def without_its_control_file(data_dir: Path) -> None:
+    with kept(EmbeddedPostgres(data_dir)):
+        pass
+    (data_dir / "global" / "pg_control").unlink()
 
 
 def open_to_everybody(data_dir: Path) -> None:
@@ -237,6 +252,7 @@ def with_a_wrong_setting(data_dir: Path) -> None:
         (is_a_file, "File exists"),
         (has_other_files, "has files in it (letters.txt)"),
         (of_an_older_postgresql, "is one of PostgreSQL 16"),
+        (without_its_control_file, "could not find the database system"),
         (open_to_everybody, "has invalid permissions"),
         (with_a_wrong_setting, 'invalid value for parameter "shared_buffers": "much"'),
     ],

@@ -123,8 +123,8 @@ def make(directory: Path, programs: Programs, stopping: threading.Event) -> bool
         raise unusable(directory, error) from error
     if found is not None and found != str(programs.major):
         raise EmbeddedUnavailable(
-            f"the data directory {directory} is one of PostgreSQL {found}, and this is PostgreSQL {programs.major}. Take it over with "
-            "pg_upgrade or pg_dump, or name another with ENERGY_DATA_DIR. Nothing was changed."
+            f"the data directory {directory} is one of PostgreSQL {found or '(unknown)'}, and this is PostgreSQL {programs.major}. "
+            "Take it over with pg_upgrade or pg_dump, or name another with ENERGY_DATA_DIR. Nothing was changed."
         )
     return found is not None
 

@@ -247,11 +247,12 @@ class EmbeddedPostgres:
         """Behind a server that did not end by itself.
 
         Its file is kept, for PostgreSQL looks up in it whether any of its processes is left. But where its number is another
-        process's by now, PostgreSQL would not start because of that one.
+        process's by now, or a power cut has left it empty, PostgreSQL would not start because of that.
         """
-        lines = self._noted()
-        if not lines:
+        noted = self.data_dir / "postmaster.pid"
+        if not noted.exists():
             return
+        lines = self._noted()
         if len(lines) > _SOCKETS_LINE and Path(lines[_SOCKETS_LINE]) != self._sockets:
             _remove_if_ours(Path(lines[_SOCKETS_LINE]))
         with (self.data_dir / "postmaster.pid").open(
