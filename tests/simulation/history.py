@@ -18,7 +18,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from energy.domain.reading import Outcome, Reading
-from energy.ingest.committer import Committer
+from energy.ingest.committer import AtomicCommitter, Committer
 from energy.ingest.queue import IngestQueue, Overloaded, QueueLimits
 from energy.store.ports import NotAll
 from simulation import virtual_loop
@@ -120,7 +120,7 @@ class _Clients:
         self._committers = {
             SINGLE: Committer(SimulatedStore(database, SINGLE), clock, sleep),
             BATCH: Committer(SimulatedStore(database, BATCH), clock, sleep),
-            ATOMIC: Committer(SimulatedStore(database, ATOMIC, atomic=True), clock, sleep, atomic=True),
+            ATOMIC: AtomicCommitter(SimulatedStore(database, ATOMIC, atomic=True), clock, sleep),
         }
         self._queue = IngestQueue(self._committers[SINGLE], history.limits, clock)
         self._queue.start()

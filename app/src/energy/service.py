@@ -33,7 +33,7 @@ from energy.http.probes import Probes
 from energy.http.queries import Access
 from energy.http.readings import Readings
 from energy.http.shares import Shares
-from energy.ingest.committer import Committer
+from energy.ingest.committer import AtomicCommitter, Committer
 from energy.ingest.lastuse import LastUse
 from energy.ingest.lookup import Lookup, LookupLimits
 from energy.ingest.queue import IngestQueue, QueueLimits
@@ -196,8 +196,8 @@ class Service:
         """Why this replica should get no requests now, or nothing. Overload is none: the others would get it, too."""
         return "stopping" if self.draining else await self._schema.complaint()
 
-    def _committer(self, store: BatchStore, *, atomic: bool = False) -> Committer:
-        return Committer(self._rejudging.around(store), self._clock, asyncio.sleep, atomic=atomic)
+    def _committer(self, store: BatchStore, kind: type[Committer] = Committer) -> Committer:
+        return kind(self._rejudging.around(store), self._clock, asyncio.sleep)
 
     def _application(self, committer: Committer) -> Application:
         settings, clock = self._settings, self._clock
@@ -219,7 +219,7 @@ class Service:
             )
         )
         batch = Batch(
-            committer, self._committer(AtomicWriter(self._writer), atomic=True), authenticator, bindings,
+            committer, self._committer(AtomicWriter(self._writer), AtomicCommitter), authenticator, bindings,
             BatchLimits(
                 settings.batch_body_bytes_max, settings.batch_items_max, settings.batch_requests_max, settings.bulk_lanes,
                 settings.request_timeout_s,

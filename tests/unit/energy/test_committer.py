@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from energy.domain.reading import Committed, Conflicting, Doubtful, Reading, Undecided, Unstorable
-from energy.ingest.committer import RETRY_NEEDS_S, Committer
+from energy.ingest.committer import RETRY_NEEDS_S, AtomicCommitter, Committer
 from energy.store.ports import ROWS_AT_A_TIME, BatchStore, Interrupted, NotAll, Poisoned, Unavailable
 from simulation.world import DOUBTFUL, PERIOD, Database, SimulatedStore
 from unit.energy.fakes import Clock, ToldStore, a_reading
@@ -22,7 +22,7 @@ SOON = 110.0
 
 def committer(store: BatchStore, clock: Clock | None = None, *, atomic: bool = False) -> Committer:
     clock = clock or Clock()
-    return Committer(store, clock, clock.sleep, atomic=atomic)
+    return (AtomicCommitter if atomic else Committer)(store, clock, clock.sleep)
 
 
 @given(size=st.integers(1, 60), bad=st.sets(st.integers(0, 59)))
@@ -177,18 +177,17 @@ class CountedId:
         return self._int
 
 
-@pytest.mark.parametrize("atomic", [False, True], ids=["plain", "atomic"])
-async def test_a_long_batch_is_sorted_and_answered_in_steps(*, atomic: bool) -> None:
+async def test_a_long_atomic_batch_is_sorted_and_answered_in_steps() -> None:
     looked: Counter[int] = Counter()
     steps: list[None] = []
     readings = [replace(a_reading(), device_id=CountedId(looked, steps)) for _ in range(4 * ROWS_AT_A_TIME)]
     store = ToldStore()
 
-    async def turn() -> None:
+    async def turn(_seconds: float) -> None:
         steps.append(None)
 
-    outcomes = await committer(store, atomic=atomic).commit([*readings, readings[0]], SOON, turn)
+    outcomes = await AtomicCommitter(store, Clock(), turn).commit([*readings, readings[0]], SOON)
     assert len(outcomes) == len(readings) + 1
     assert max(looked.values()) == ROWS_AT_A_TIME
-    assert len(steps) == 4 + 3 + 3 + 4  # folding, merging, the rows' outcomes, the readings' outcomes
+    assert len(steps) == 5 + 4 + 4 + 5  # folding, merging, the rows' outcomes, the readings' outcomes
     assert len({id(reading) for reading in store.batches[0]}) == len(readings)

@@ -148,7 +148,7 @@ class Batch:
                     later = timedelta(microseconds=at)
                     rows = [replace(reading, received_at=reading.received_at + later) for reading in rows]
                 metrics.BATCH_ROWS.observe(len(rows))
-                outcomes += await committer.commit(rows, deadline, self._turns.next)
+                outcomes += await committer.commit(rows, deadline)
             return outcomes
         finally:
             self._lanes.release()

@@ -8,14 +8,13 @@ Knows nothing of HTTP or SQL.
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 import itertools
 import logging
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from decimal import Decimal
 
 from energy import metrics
@@ -40,9 +39,6 @@ _seldom = Seldom(logging.getLogger(__name__))
 Id = tuple[int, int]
 """Device and reading, as numbers: a UUID hashes and compares itself in Python."""
 
-Turn = Callable[[], Awaitable[None]]
-"""Returns when the next step of a long batch may be taken."""
-
 BACKOFF_FIRST_S = 0.02
 BACKOFF_MAX_S = 0.5
 RETRY_NEEDS_S = 0.05
@@ -59,41 +55,28 @@ _LABELS: dict[type, str] = {
 }
 
 
-async def _next_round() -> None:
-    await asyncio.sleep(0)
-
-
 class Committer:
     """Retries what may be retried until the deadline, and finds the row that the database refuses."""
 
+    _atomic = False
+
     def __init__(
-        self,
-        store: BatchStore,
-        clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]],
-        *,
-        atomic: bool = False,
+        self, store: BatchStore, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
     ) -> None:
         self._store = store
         self._clock = clock
         self._sleep = sleep
-        self._atomic = atomic
 
-    async def commit(self, readings: Sequence[Reading], deadline: float, turn: Turn = _next_round) -> list[Outcome]:
-        """One outcome per reading, in the same order. `deadline` is in seconds of the clock; it returns soon after it.
-
-        An atomic committer stores all of them or raises `NotAll`. A long batch is worked on in steps, with a `turn` in between.
-        """
-        fold = await _fold(readings, turn, compares=self._atomic)
-        if self._atomic and fold.contradicts:
-            raise NotAll([Unstorable(_TWO_CONTENTS)] * len(readings))
-        try:
-            settled = await self._settle(fold.rows, deadline)
-        except NotAll as error:
-            raise NotAll(await fold.unfold(error.outcomes, turn)) from None
-        outcomes = await fold.unfold(settled, turn)
-        for part in parts(outcomes):
-            _count(part)
+    async def commit(self, readings: Sequence[Reading], deadline: float) -> list[Outcome]:
+        """One outcome per reading, in the same order. `deadline` is in seconds of the clock; it returns soon after it."""
+        ids = [(reading.device_id.int, reading.reading_id.int) for reading in readings]
+        first_of = dict(zip(reversed(ids), reversed(readings), strict=True))
+        order = sorted(first_of)  # the key's: two batches that lock rows crosswise deadlock
+        settled = await self._settle([first_of[id_] for id_ in order], deadline)
+        outcome_of = dict(zip(order, settled, strict=True))
+        repeats = len(order) < len(ids)
+        outcomes = _for_each(ids, readings, first_of, outcome_of) if repeats else [outcome_of[id_] for id_ in ids]
+        _count(outcomes)
         return outcomes
 
     async def _settle(self, batch: Sequence[Reading], deadline: float, *, maybe_stored: bool = False) -> list[Outcome]:
@@ -128,66 +111,70 @@ class Committer:
         return [outcome for half in settled for outcome in half]
 
 
-@dataclass(slots=True)
-class _Fold:
-    """A batch as it is sent: each id once, in the key's order (two batches that lock rows crosswise deadlock)."""
+class AtomicCommitter(Committer):
+    """Stores all of a batch or raises `NotAll`. It may be long, so it is worked on in steps, and others have their turn in between."""
 
-    readings: Sequence[Reading]
-    ids: list[Id] = field(default_factory=list)
-    first_of: dict[Id, Reading] = field(default_factory=dict)
-    order: list[Id] = field(default_factory=list)
-    rows: list[Reading] = field(default_factory=list)
-    contradicts: bool = False
+    _atomic = True
 
-    async def unfold(self, settled: Sequence[Outcome], turn: Turn) -> list[Outcome]:
-        """The outcomes of the rows for the readings as they came."""
+    async def commit(self, readings: Sequence[Reading], deadline: float) -> list[Outcome]:
+        """As of `Committer`."""
+        ids: list[Id] = []
+        first_of: dict[Id, Reading] = {}
+        runs: list[list[Id]] = []
+        for part in parts(readings):
+            ids_here = [(reading.device_id.int, reading.reading_id.int) for reading in part]
+            here = dict(zip(reversed(ids_here), reversed(part), strict=True))
+            for known in here.keys() & first_of.keys():
+                del here[known]
+            first_of.update(here)
+            if not all(map(same_request, part, map(first_of.__getitem__, ids_here))):
+                raise NotAll([Unstorable(_TWO_CONTENTS)] * len(readings))
+            ids += ids_here
+            runs.append(sorted(here))
+            await self._sleep(0)
+        order: list[Id] = []
+        rows: list[Reading] = []
+        merged = heapq.merge(*runs)
+        while run := list(itertools.islice(merged, ROWS_AT_A_TIME)):
+            order += run
+            rows += map(first_of.__getitem__, run)
+            await self._sleep(0)
+        try:
+            settled = await self._settle(rows, deadline)
+        except NotAll as error:
+            raise NotAll(await self._told(ids, readings, first_of, order, error.outcomes)) from None
+        outcomes = await self._told(ids, readings, first_of, order, settled)
+        for told in parts(outcomes):
+            _count(told)
+        return outcomes
+
+    async def _told(
+        self,
+        ids: Sequence[Id],
+        readings: Sequence[Reading],
+        first_of: Mapping[Id, Reading],
+        order: Sequence[Id],
+        settled: Sequence[Outcome],
+    ) -> list[Outcome]:
         outcome_of: dict[Id, Outcome] = {}
-        for ids, outcomes in zip(parts(self.order), parts(settled), strict=True):
-            if outcome_of:
-                await turn()
-            outcome_of.update(zip(ids, outcomes, strict=True))
+        for run, outcomes in zip(parts(order), parts(settled), strict=True):
+            outcome_of.update(zip(run, outcomes, strict=True))
+            await self._sleep(0)
         told: list[Outcome] = []
-        repeats = len(self.order) < len(self.ids)
-        for ids, readings in zip(parts(self.ids), parts(self.readings), strict=True):
-            if told:
-                await turn()
-            told += self._for_each(ids, readings, outcome_of) if repeats else [outcome_of[id_] for id_ in ids]
+        for part, part_of_readings in zip(parts(ids), parts(readings), strict=True):
+            told += _for_each(part, part_of_readings, first_of, outcome_of)
+            await self._sleep(0)
         return told
 
-    def _for_each(
-        self, ids: Sequence[Id], readings: Sequence[Reading], outcome_of: Mapping[Id, Outcome]
-    ) -> list[Outcome]:
-        return [
-            outcome_of[id_]
-            if reading is self.first_of[id_]
-            else _repeated(reading, self.first_of[id_], outcome_of[id_])
-            for id_, reading in zip(ids, readings, strict=True)
-        ]
 
-
-async def _fold(readings: Sequence[Reading], turn: Turn, *, compares: bool) -> _Fold:
-    fold = _Fold(readings)
-    runs: list[list[Id]] = []
-    for part in parts(readings):
-        if runs:
-            await turn()
-        ids = [(reading.device_id.int, reading.reading_id.int) for reading in part]
-        new = dict(zip(reversed(ids), reversed(part), strict=True))
-        if runs:
-            for known in new.keys() & fold.first_of.keys():
-                del new[known]
-        fold.first_of.update(new)
-        fold.ids += ids
-        if compares and not all(map(same_request, part, map(fold.first_of.__getitem__, ids))):
-            fold.contradicts = True
-        runs.append(sorted(new))
-    merged = heapq.merge(*runs) if len(runs) > 1 else itertools.chain(*runs)
-    while order := list(itertools.islice(merged, ROWS_AT_A_TIME)):
-        if fold.order:
-            await turn()
-        fold.order += order
-        fold.rows += map(fold.first_of.__getitem__, order)
-    return fold
+def _for_each(
+    ids: Sequence[Id], readings: Sequence[Reading], first_of: Mapping[Id, Reading], outcome_of: Mapping[Id, Outcome]
+) -> list[Outcome]:
+    """The outcomes of the sorted, folded batch for the readings as they came."""
+    return [
+        outcome_of[id_] if reading is first_of[id_] else _repeated(reading, first_of[id_], outcome_of[id_])
+        for id_, reading in zip(ids, readings, strict=True)
+    ]
 
 
 def _repeated(reading: Reading, first: Reading, outcome: Outcome) -> Outcome:
