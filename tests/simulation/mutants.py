@@ -13,7 +13,7 @@ from typing import Any
 from unittest import mock
 
 from energy.domain.reading import Committed, Outcome, Reading, Undecided, Unstorable
-from energy.ingest.committer import Committer
+from energy.ingest.committer import AtomicCommitter, Committer
 from energy.ingest.queue import IngestQueue
 from energy.store.ports import Poisoned
 from simulation.world import PERIOD
@@ -104,11 +104,11 @@ def does_not_fold_repeats() -> Mutant:
 def halves_an_atomic_batch() -> Mutant:
     """Its good rows are stored without the bad one."""
 
-    async def commit(self: Committer, readings: Sequence[Reading], deadline: float) -> list[Outcome]:
+    async def commit(self: AtomicCommitter, readings: Sequence[Reading], deadline: float) -> list[Outcome]:
         self._atomic = False
         return await _commit(self, readings, deadline)
 
-    return Committer, "commit", commit
+    return AtomicCommitter, "commit", commit
 
 
 def calls_a_repeat_new() -> Mutant:
