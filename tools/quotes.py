@@ -98,6 +98,11 @@ def _shares(choose: Callable[[list[float]], float], *clients: int) -> Number:
     return choose([100 * path["rate"] / ceiling["rate"] for path, ceiling in pairs]), 0
 
 
+def _survived(choose: Callable[[list[float]], float], figure: str) -> Number:
+    """Of the faults that must lose nothing; the control must."""
+    return choose([row[figure] for row in measured("cnpg")["faults"] if not row["fault"].startswith("control")]), 0
+
+
 def _memory(choose: Callable[[list[float]], float]) -> Number:
     return choose([point["rss_mib"] for point in measured("bench")["points"] if point["rss_mib"]]), 0
 
@@ -211,6 +216,10 @@ FIGURES: dict[str, Callable[[], Number]] = {
     "power.cuts": lambda: (measured("power-cuts")["cuts"], 0),
     "power.acknowledged": lambda: (measured("power-cuts")["acknowledged"], 0),
     "power.lost": lambda: (measured("power-cuts")["lost"], 0),
+    "cnpg.acknowledged": lambda: _survived(sum, "acknowledged"),
+    "cnpg.lost": lambda: _survived(sum, "lost"),
+    "cnpg.node_gap_s": lambda: (_survived(max, "longest_gap_s")[0], 0),
+    "cnpg.control_lost": lambda: (sum(row["lost"] for row in measured("cnpg")["faults"] if row["fault"].startswith("control")), 0),
     "year.gb_1m": lambda: _gigabytes_a_year(1e6),
     "year.gb_10m": lambda: _gigabytes_a_year(1e7),
     "year.gb_100m": lambda: _gigabytes_a_year(1e8),

@@ -59,6 +59,15 @@ class Prometheus:
             assert firing == set(), f"{firing} fire while nothing is wrong"
             time.sleep(0.1)
 
+    def settles(self, quiet_s: float, timeout_s: float) -> None:
+        """Nothing has fired for a while: an outage that is over still uses up the budget, and what waited comes at once."""
+        started = quiet_since = time.monotonic()
+        while time.monotonic() - quiet_since < quiet_s:
+            if firing := self.firing():
+                quiet_since = time.monotonic()
+            assert time.monotonic() - started < timeout_s, f"{firing} fire while nothing is wrong"
+            time.sleep(0.1)
+
     def wait_for(self, wanted: set[str], among: set[str] | None = None, timeout_s: float = 40.0) -> float:
         """Seconds until exactly these fire, of all alerts or of those in `among`."""
         started = time.monotonic()

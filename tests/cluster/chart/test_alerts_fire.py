@@ -124,7 +124,7 @@ class Watched:
         step: str,
         found_s: float = FOUND_S,
     ) -> None:
-        self.running.stays_quiet(QUIET_S)
+        self.running.settles(QUIET_S, timeout_s=120)
         cause()
         promised_s = max(PROMISED_MIN[alert] for alert in alerts) * 60 / SPEED
         told_s = self.running.wait_for(alerts, timeout_s=promised_s + found_s)
